@@ -1,0 +1,147 @@
+package domain
+
+import (
+	"iter"
+	"strings"
+)
+
+// Sort is what a list of accounts is ordered by. Accounts that are equal in it are
+// ordered by user id.
+type Sort string
+
+// The orders of a list.
+const (
+	SortCreatedAt Sort = "created_at"
+	SortUserID    Sort = "user_id"
+	SortNickname  Sort = "nickname"
+)
+
+// Order is the direction of a list.
+type Order string
+
+// The directions of a list.
+const (
+	Ascending  Order = "asc"
+	Descending Order = "desc"
+)
+
+// Limits of a list.
+const (
+	DefaultListLimit   = 50
+	MaxListLimit       = 1000
+	MaxSearchTextBytes = 500
+)
+
+// Filter tells which accounts of an application are meant. The zero value
+// means all.
+type Filter struct {
+	Type AccountType // empty for both
+	Text string      // occurs in the user id or the nickname, in any case of letters
+}
+
+// Listing asks for one page of the accounts of an application.
+type Listing struct {
+	App    AppID
+	Filter Filter
+	Sort   Sort
+	Order  Order
+	Limit  int
+	Cursor string // of the page before, empty for the first page
+}
+
+// Page is one page of a list.
+type Page struct {
+	Accounts []Account
+	Next     string // cursor of the next page, empty at the end
+	// Total counts the accounts of the application that the filter lets
+	// through. TotalIsEstimate is true where counting them would cost too much.
+	Total           int
+	TotalIsEstimate bool
+	Position        uint64 // of the log that the page shows
+}
+
+// Normalize fills in what is left out and returns a *Rejection that names each
+// field that is out of bounds.
+func (l Listing) Normalize() (Listing, error) {
+	var bad checks
+	if l.Sort == "" {
+		l.Sort = SortCreatedAt
+	}
+	if l.Order == "" {
+		l.Order = Ascending
+	}
+	if l.Limit == 0 {
+		l.Limit = DefaultListLimit
+	}
+	oneOf(&bad, "sort", l.Sort, SortCreatedAt, SortUserID, SortNickname)
+	oneOf(&bad, "order", l.Order, Ascending, Descending)
+	if l.Limit < 1 || l.Limit > MaxListLimit {
+		bad.add("limit", CodeBadValue, "a number from 1 to %d", MaxListLimit)
+	}
+	l.Filter.check(&bad)
+	return l, bad.err("the list")
+}
+
+// Check returns a *Rejection when the filter is out of bounds.
+func (f Filter) Check() error {
+	var bad checks
+	f.check(&bad)
+	return bad.err("the filter")
+}
+
+func (f Filter) check(bad *checks) {
+	oneOf(bad, "type", f.Type, TypeNormal, TypeAdmin)
+	bad.text("q", f.Text, MaxSearchTextBytes)
+}
+
+// IsZero tells whether the filter lets every account through.
+func (f Filter) IsZero() bool { return f == Filter{} }
+
+// Matches tells whether the filter lets the account through. It is the meaning
+// that every list implements.
+func (f Filter) Matches(a Account) bool {
+	if f.Type != "" && a.Type != f.Type {
+		return false
+	}
+	if f.Text == "" {
+		return true
+	}
+	t := FoldText(f.Text)
+	return strings.Contains(FoldText(string(a.UserID)), t) || strings.Contains(FoldText(a.Profile.Nickname), t)
+}
+
+// FoldText returns text as searches compare it: in lower case by Unicode's
+// simple rules.
+func FoldText(s string) string { return strings.ToLower(s) }
+
+// MaxSelectedIDs bounds the user ids that a Selection may name.
+const MaxSelectedIDs = 10_000
+
+// Selection tells which accounts of an application an export holds: those
+// named, else those that the filter lets through.
+type Selection struct {
+	App     AppID
+	UserIDs []UserID
+	Filter  Filter
+}
+
+// Check returns a *Rejection that names each field that is out of bounds.
+func (s Selection) Check() error {
+	var bad checks
+	if len(s.UserIDs) > MaxSelectedIDs {
+		bad.add("user_ids", CodeTooLong, "at most %d", MaxSelectedIDs)
+	}
+	if len(s.UserIDs) > 0 && !s.Filter.IsZero() {
+		bad.add("filter", CodeBadValue, "give user_ids or filter, not both")
+	}
+	s.Filter.check(&bad)
+	return bad.err("the selection")
+}
+
+// Snapshot is a set of accounts as of exactly one position of the log.
+type Snapshot struct {
+	Position uint64
+	Total    int
+	// Accounts yields the accounts by user id, once.
+	Accounts iter.Seq2[Account, error]
+}
