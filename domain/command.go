@@ -21,7 +21,7 @@ type EditApp struct {
 	At        time.Time
 }
 
-// CreateAccount asks for a new account.
+// CreateAccount asks for a new account. An empty Type means normal.
 type CreateAccount struct {
 	App     AppID
 	UserID  UserID

@@ -14,6 +14,22 @@ type State struct {
 	Account Account
 }
 
+// NeedsRoster tells whether the command is decided on the roster of
+// administrators too, given the state of the application and the account.
+func NeedsRoster(s State, c Command) bool {
+	switch c := c.(type) {
+	case CreateApp, EditApp:
+		return true
+	case CreateAccount:
+		return c.Type == TypeAdmin
+	case UpsertAccount:
+		return c.Type == TypeAdmin && !s.Account.Exists()
+	case DeleteAccount:
+		return s.Account.Type == TypeAdmin
+	}
+	return false
+}
+
 // Decide returns the events that a command leads to, none when it changes
 // nothing, or a *Rejection. There is at most one event for each of the
 // application, its roster and the account.
@@ -92,6 +108,9 @@ func decideEditApp(s State, c EditApp) ([]Event, error) {
 }
 
 func decideCreate(s State, c CreateAccount) ([]Event, error) {
+	if c.Type == "" {
+		c.Type = TypeNormal
+	}
 	var bad checks
 	bad.userID(c.UserID)
 	bad.accountType(c.Type)
@@ -146,9 +165,6 @@ func decideEdit(s State, c EditAccount) ([]Event, error) {
 
 func decideUpsert(s State, c UpsertAccount) ([]Event, error) {
 	if !s.Account.Exists() {
-		if c.Type == "" {
-			c.Type = TypeNormal
-		}
 		var p Profile
 		p.take(c.Patch.Fields, c.Patch.Values)
 		return decideCreate(s, CreateAccount{App: c.App, UserID: c.UserID, Type: c.Type, Profile: p, At: c.At})

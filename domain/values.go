@@ -14,6 +14,20 @@ type AppID string
 // ASCII without space, case-sensitive, not starting with @RBT# or @TOA#.
 type UserID string
 
+// Valid tells whether the id keeps to its form.
+func (id AppID) Valid() bool {
+	var c checks
+	c.appID(id)
+	return len(c) == 0
+}
+
+// Valid tells whether the id keeps to its form.
+func (id UserID) Valid() bool {
+	var c checks
+	c.userID(id)
+	return len(c) == 0
+}
+
 // AccountType is the type of an account. It never changes.
 type AccountType string
 
@@ -98,8 +112,6 @@ func (c *checks) userID(id UserID) {
 func (c *checks) accountType(t AccountType) {
 	switch t {
 	case TypeNormal, TypeAdmin:
-	case "":
-		c.add("type", CodeRequired, "one of normal, admin")
 	default:
 		c.add("type", CodeBadValue, "one of normal, admin")
 	}

@@ -1,0 +1,126 @@
+// Package query answers questions about accounts and applications from a read
+// model, no staler than the caller allows.
+//
+// It owns the use cases that read. It must never write anything.
+package query
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"rollcall/domain"
+)
+
+// ErrNotCaughtUp means that the read model did not reach the position that a
+// read asked for in time. The same read may succeed a little later.
+var ErrNotCaughtUp = errors.New("the account list has not reached the position asked for")
+
+// Reader is the read model. The position it returns is the one it shows.
+type Reader interface {
+	Page(ctx context.Context, l domain.Listing) (domain.Page, error)
+	Account(ctx context.Context, app domain.AppID, id domain.UserID) (domain.Account, uint64, error)
+	App(ctx context.Context, app domain.AppID) (domain.App, uint64, error)
+	Apps(ctx context.Context) ([]domain.App, uint64, error)
+}
+
+// Options are optional settings of a Service. The zero value is useful.
+type Options struct {
+	// Wait bounds how long a read waits for the position that it asks for, 5 s by
+	// default.
+	Wait time.Duration
+	// OwnWrites bounds how long a read that asks for no position waits for what this instance has
+	// acknowledged, 1 s by default. After that it answers with what there is.
+	OwnWrites time.Duration
+}
+
+// Service answers reads. It is safe for concurrent use.
+type Service struct {
+	reader  Reader
+	waitFor func(ctx context.Context, position uint64) error
+	opts    Options
+	written atomic.Uint64
+}
+
+// New returns a service that reads from reader. waitFor returns once the
+// reader has reached a position, or with an error when ctx ends or it never will.
+func New(reader Reader, waitFor func(ctx context.Context, position uint64) error, opts Options) *Service {
+	if opts.Wait == 0 {
+		opts.Wait = 5 * time.Second
+	}
+	if opts.OwnWrites == 0 {
+		opts.OwnWrites = time.Second
+	}
+	return &Service{reader: reader, waitFor: waitFor, opts: opts}
+}
+
+// Wrote tells the service of a position that this instance has acknowledged,
+// so that whoever wrote it here reads it here.
+func (s *Service) Wrote(position uint64) {
+	for {
+		old := s.written.Load()
+		if position <= old || s.written.CompareAndSwap(old, position) {
+			return
+		}
+	}
+}
+
+// List returns a page of accounts at the position minimum or later. Errors:
+// *domain.Rejection, ErrNotCaughtUp, and those of the read model.
+func (s *Service) List(ctx context.Context, minimum uint64, l domain.Listing) (domain.Page, error) {
+	l, err := l.Normalize()
+	if err != nil {
+		return domain.Page{}, err
+	}
+	if err := s.catchUp(ctx, minimum); err != nil {
+		return domain.Page{}, err
+	}
+	return s.reader.Page(ctx, l)
+}
+
+// Account returns one account and the position that it is shown at, which is minimum or later. Errors:
+// *domain.Rejection, ErrNotCaughtUp, and those of the read model.
+func (s *Service) Account(ctx context.Context, minimum uint64, app domain.AppID, id domain.UserID) (domain.Account, uint64, error) {
+	if err := s.catchUp(ctx, minimum); err != nil {
+		return domain.Account{}, 0, err
+	}
+	return s.reader.Account(ctx, app, id)
+}
+
+// App returns one application, with errors as of Account.
+func (s *Service) App(ctx context.Context, minimum uint64, app domain.AppID) (domain.App, uint64, error) {
+	if err := s.catchUp(ctx, minimum); err != nil {
+		return domain.App{}, 0, err
+	}
+	return s.reader.App(ctx, app)
+}
+
+// Apps returns all applications, with errors as of Account.
+func (s *Service) Apps(ctx context.Context, minimum uint64) ([]domain.App, uint64, error) {
+	if err := s.catchUp(ctx, minimum); err != nil {
+		return nil, 0, err
+	}
+	return s.reader.Apps(ctx)
+}
+
+// catchUp waits for the position that is asked for, else for what this
+// instance wrote.
+func (s *Service) catchUp(ctx context.Context, minimum uint64) error {
+	if minimum == 0 {
+		wctx, cancel := context.WithTimeout(ctx, s.opts.OwnWrites)
+		defer cancel()
+		_ = s.waitFor(wctx, s.written.Load()) // a late or halted list still answers, and says at which position
+		return ctx.Err()
+	}
+	wctx, cancel := context.WithTimeout(ctx, s.opts.Wait)
+	defer cancel()
+	if err := s.waitFor(wctx, minimum); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fmt.Errorf("%w: position %d: %w", ErrNotCaughtUp, minimum, err)
+	}
+	return nil
+}
