@@ -21,12 +21,12 @@ type Outcome struct {
 	Replayed bool
 }
 
-// Position returns the position of the command's last event, zero for none.
+// Position returns the position of the command's first event, zero for none.
 func (o Outcome) Position() Position {
 	if len(o.Events) == 0 {
 		return 0
 	}
-	return o.Events[len(o.Events)-1].Position
+	return o.Events[0].Position
 }
 
 // Decide loads what a command is decided on from the unit and returns the
@@ -60,10 +60,12 @@ func Execute(ctx context.Context, store Store, commandID string, decide Decide) 
 		}
 		u := &Unit{store: store, commandID: commandID, fresh: attempt == 0, revisions: make(map[AggregateID]Revision, 2)}
 		events, err := decide(ctx, u)
-		if u.replayed != nil {
+		switch {
+		case u.doubtful:
+			continue
+		case u.replayed != nil:
 			return Outcome{Events: u.replayed, Replayed: true}, nil
-		}
-		if u.failed != nil {
+		case u.failed != nil:
 			return fail(u.failed)
 		}
 		if err != nil || len(events) == 0 {
@@ -109,6 +111,8 @@ type Unit struct {
 	store     Store
 	commandID string
 	fresh     bool // nothing contradicts a presumption yet
+	presumed  bool // a presumption was made
+	doubtful  bool // it turned out wrong
 	revisions map[AggregateID]Revision
 	replayed  []Envelope
 	failed    error
@@ -132,6 +136,9 @@ func (u *Unit) Load(ctx context.Context, id AggregateID) ([]Envelope, error) {
 		}
 	}
 	if len(done) > 0 {
+		// Which aggregate is asked first tells what the command answers, so all
+		// must have been asked.
+		u.doubtful = u.presumed
 		u.replayed = done
 		return nil, errReplayed
 	}
@@ -142,14 +149,16 @@ func (u *Unit) Load(ctx context.Context, id AggregateID) ([]Envelope, error) {
 	return events, nil
 }
 
-// Presume is Load for an aggregate that most likely has no events. The first
-// attempt spares the read and takes it as empty, which the guard of the append verifies.
-func (u *Unit) Presume(ctx context.Context, id AggregateID) ([]Envelope, error) {
-	if !u.fresh {
-		return u.Load(ctx, id)
+// Presume takes an aggregate to be at a revision that the caller knows it to
+// have had, zero for one that has no events, and spares the read; the guard of the append
+// verifies it. The caller must know that the command id is not among the events. It returns false once a presumption has turned out
+// wrong; Load the aggregate then.
+func (u *Unit) Presume(id AggregateID, rev Revision) bool {
+	if u.fresh {
+		u.revisions[id] = rev
+		u.presumed = true
 	}
-	u.revisions[id] = 0
-	return nil, nil
+	return u.fresh
 }
 
 // isCurrent asks the leader whether all that was loaded is still as it was.

@@ -10,7 +10,7 @@ import (
 	"rollcall/eventstore/codec"
 )
 
-// execution is one command on its way. decide may run several times; state
+// execution is one command on its way. decide may run several times; loaded
 // and events are those of the last time.
 type execution struct {
 	service *Service
@@ -20,8 +20,7 @@ type execution struct {
 	user    domain.UserID // empty for commands on applications
 
 	newKey string // made at most once, also when the command is decided anew
-	keyID  string // the key of the account as it is
-	state  domain.State
+	loaded map[eventstore.AggregateID]snapshot
 	events []domain.Event
 }
 
@@ -83,11 +82,21 @@ func (x *execution) checkTarget() error {
 }
 
 func (x *execution) decide(ctx context.Context, u *eventstore.Unit) ([]eventstore.Envelope, error) {
-	x.state, x.events, x.keyID = domain.State{}, nil, ""
+	x.loaded, x.events = make(map[eventstore.AggregateID]snapshot, 2), nil
 	if err := x.load(ctx, u); err != nil {
 		return nil, err
 	}
-	events, err := domain.Decide(x.state, x.cmd)
+	state := x.state()
+	if x.onAccount() {
+		exists, err := x.service.exists(ctx, x.app)
+		if err != nil {
+			return nil, err
+		}
+		if exists {
+			state.App.ID = x.app
+		}
+	}
+	events, err := domain.Decide(state, x.cmd)
 	if err != nil {
 		return nil, err
 	}
@@ -101,96 +110,103 @@ func (x *execution) decide(ctx context.Context, u *eventstore.Unit) ([]eventstor
 	return envelopes, nil
 }
 
-// load reads what the command is decided on.
+// load brings in the aggregates that the command is decided on.
 func (x *execution) load(ctx context.Context, u *eventstore.Unit) error {
-	app := string(x.app)
 	if !x.onAccount() {
-		if err := x.fold(ctx, u.Load, eventstore.App(app)); err != nil {
+		if err := x.fetch(ctx, u, eventstore.App(string(x.app))); err != nil {
 			return err
 		}
-		return x.fold(ctx, u.Load, eventstore.Admins(app))
-	}
-	ok, err := x.service.exists(ctx, x.app)
-	if err != nil {
+	} else if err := x.fetch(ctx, u, x.account()); err != nil {
 		return err
 	}
-	if ok {
-		x.state.App.ID = x.app
-	}
-	load := u.Load
-	if _, isNew := x.cmd.(domain.CreateAccount); isNew {
-		load = u.Presume
-	}
-	if err := x.fold(ctx, load, eventstore.Account(app, string(x.user))); err != nil {
-		return err
-	}
-	if domain.NeedsRoster(x.state, x.cmd) {
-		return x.fold(ctx, u.Load, eventstore.Admins(app))
+	if domain.NeedsRoster(x.state(), x.cmd) {
+		return x.fetch(ctx, u, eventstore.Admins(string(x.app)))
 	}
 	return nil
 }
 
-// fold evolves the state with the events of an aggregate.
-func (x *execution) fold(ctx context.Context, load func(context.Context, eventstore.AggregateID) ([]eventstore.Envelope, error), id eventstore.AggregateID) error {
-	envelopes, err := load(ctx, id)
+func (x *execution) account() eventstore.AggregateID {
+	return eventstore.Account(string(x.app), string(x.user))
+}
+
+// fetch loads one aggregate: from memory while nothing contradicts that, an account that
+// is to be created as one that has no events yet, else from the log.
+func (x *execution) fetch(ctx context.Context, u *eventstore.Unit, id eventstore.AggregateID) error {
+	snap, known, suspect := x.service.snapshots.get(id, x.req.ID)
+	if !known && id == x.account() {
+		_, known = x.cmd.(domain.CreateAccount)
+	}
+	if known && !suspect && u.Presume(id, snap.revision) {
+		x.loaded[id] = snap
+		return nil
+	}
+	envelopes, err := u.Load(ctx, id)
 	if err != nil {
 		return err
 	}
+	if snap, err = x.fold(ctx, envelopes); err != nil {
+		return err
+	}
+	x.loaded[id] = snap
+	x.service.snapshots.put(id, snap)
+	return nil
+}
+
+// fold returns the state that events of one aggregate lead to.
+func (x *execution) fold(ctx context.Context, envelopes []eventstore.Envelope) (snapshot, error) {
+	var snap snapshot
 	for _, env := range envelopes {
-		if err := x.evolve(ctx, env); err != nil {
-			return err
+		e, _, err := x.service.codec.Decode(ctx, env)
+		if err != nil {
+			return snapshot{}, err
 		}
+		snap = x.service.snapshots.after(snap, env, e)
 	}
-	return nil
+	return snap, nil
 }
 
-func (x *execution) evolve(ctx context.Context, env eventstore.Envelope) error {
-	e, _, err := x.service.codec.Decode(ctx, env)
-	if err != nil {
-		return err
+// state puts the states of the loaded aggregates together.
+func (x *execution) state() domain.State {
+	app := string(x.app)
+	return domain.State{
+		App:     x.loaded[eventstore.App(app)].state.App,
+		Roster:  x.loaded[eventstore.Admins(app)].state.Roster,
+		Account: x.loaded[x.account()].state.Account,
 	}
-	x.state = domain.Evolve(x.state, e, uint64(env.Position))
-	if env.KeyID != "" {
-		x.keyID = env.KeyID
-	}
-	return nil
 }
 
 // encode seals and frames an event. An account that is created gets a key of
 // its own, so that nothing of an earlier account of that name can be read with it.
 func (x *execution) encode(ctx context.Context, e domain.Event) (eventstore.Envelope, error) {
+	key := x.loaded[x.account()].keyID
 	if _, ok := e.(domain.AccountCreated); ok {
 		if x.newKey == "" {
-			key, err := x.service.keys.NewKey(ctx)
-			if err != nil {
+			var err error
+			if x.newKey, err = x.service.keys.NewKey(ctx); err != nil {
 				return eventstore.Envelope{}, fmt.Errorf("make a key for account %s: %w", x.user, err)
 			}
-			x.newKey = key
 		}
-		x.keyID = x.newKey
+		key = x.newKey
 	}
 	return x.service.codec.Encode(ctx, codec.Meta{
 		EventID: newEventID(), Actor: x.req.Actor, CommandID: x.req.ID, CausationID: x.req.CausationID,
 		CorrelationID: x.req.CorrelationID, TraceParent: x.req.TraceParent,
-	}, x.keyID, e)
+	}, key, e)
 }
 
 // result is the state after the events that were just appended.
 func (x *execution) result(out eventstore.Outcome) Result {
+	res := Result{Position: uint64(out.Position()), Changed: len(out.Events) > 0}
 	for i, env := range out.Events {
-		x.state = domain.Evolve(x.state, x.events[i], uint64(env.Position))
+		snap := x.service.snapshots.after(x.loaded[env.Aggregate], env, x.events[i])
+		x.loaded[env.Aggregate] = snap
+		x.service.snapshots.put(env.Aggregate, snap)
+		res.Created = res.Created || creates(env)
 	}
-	res := Result{
-		Position: uint64(out.Position()), Changed: len(out.Events) > 0, Replayed: out.Replayed,
-		App: x.state.App, Account: x.state.Account,
-	}
-	for _, e := range out.Events {
-		if e.Type == codec.TypeAccountCreated || e.Type == codec.TypeAppCreated {
-			res.Created = true
-		}
-	}
-	if res.Position == 0 {
-		res.Position = max(x.state.Account.Revision, x.state.App.Revision)
+	state := x.state()
+	res.App, res.Account = state.App, state.Account
+	if !res.Changed {
+		res.Position = max(state.Account.Revision, state.App.Revision)
 	}
 	return res
 }
@@ -205,7 +221,7 @@ func (x *execution) replay(ctx context.Context, out eventstore.Outcome) (Result,
 			Detail: fmt.Sprintf("command id %q belongs to another command on %s; give this one an id of its own", x.req.ID, first.Aggregate),
 		}
 	}
-	x.state, x.keyID, x.events = domain.State{}, "", nil
+	var before []eventstore.Envelope
 	for env, err := range x.service.store.Load(ctx, first.Aggregate) {
 		if err != nil {
 			return Result{}, fmt.Errorf("load %s: %w", first.Aggregate, err)
@@ -213,13 +229,18 @@ func (x *execution) replay(ctx context.Context, out eventstore.Outcome) (Result,
 		if env.Position > first.Position {
 			break
 		}
-		if err := x.evolve(ctx, env); err != nil {
-			return Result{}, err
-		}
+		before = append(before, env)
+	}
+	snap, err := x.fold(ctx, before)
+	if err != nil {
+		return Result{}, err
 	}
 	return Result{
-		Position: uint64(first.Position), Changed: true, Replayed: true,
-		Created: first.Type == codec.TypeAccountCreated || first.Type == codec.TypeAppCreated,
-		App:     x.state.App, Account: x.state.Account,
+		Position: uint64(first.Position), Changed: true, Replayed: true, Created: creates(first),
+		App: snap.state.App, Account: snap.state.Account,
 	}, nil
+}
+
+func creates(env eventstore.Envelope) bool {
+	return env.Type == codec.TypeAccountCreated || env.Type == codec.TypeAppCreated
 }

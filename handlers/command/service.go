@@ -45,8 +45,8 @@ type Request struct {
 
 // Result tells what a command that was not refused has led to.
 type Result struct {
-	// Position is the log position from which on reads show the command's effect:
-	// that of its last event or, where it changed nothing, the revision it was decided on.
+	// Position is the log position from which on reads show the command's effect: the new
+	// revision or, where nothing changed, the one that the command was decided on.
 	Position uint64
 	Changed  bool // events were written, now or the first time
 	Created  bool // the account or application is new
@@ -59,9 +59,15 @@ type Result struct {
 type Options struct {
 	// Now is the clock, time.Now by default.
 	Now func() time.Time
-	// Observe, if set, is told of every command: its verb, its outcome (accepted, unchanged,
-	// replayed, a rejection's code, or failed), and how long it took. It is called concurrently.
-	Observe func(verb, outcome string, took time.Duration)
+	// Observe, if set, is told of every command. It is called concurrently.
+	Observe func(Observation)
+}
+
+// Observation tells what became of one command.
+type Observation struct {
+	Verb    string
+	Outcome string // accepted, unchanged, replayed, a rejection's code, or failed
+	Took    time.Duration
 }
 
 // Service executes commands. It is safe for concurrent use.
@@ -71,6 +77,8 @@ type Service struct {
 	keys  Keys
 	opts  Options
 	apps  sync.Map // domain.AppID of applications known to exist; they are never deleted
+
+	snapshots *snapshots
 }
 
 // New returns a service that appends to store.
@@ -79,9 +87,9 @@ func New(store eventstore.Store, c *codec.Codec, keys Keys, opts Options) *Servi
 		opts.Now = time.Now
 	}
 	if opts.Observe == nil {
-		opts.Observe = func(string, string, time.Duration) {}
+		opts.Observe = func(Observation) {}
 	}
-	return &Service{store: store, codec: c, keys: keys, opts: opts}
+	return &Service{store: store, codec: c, keys: keys, opts: opts, snapshots: newSnapshots()}
 }
 
 // Execute decides a command and appends its events. A command that was
@@ -101,7 +109,7 @@ func (s *Service) Execute(ctx context.Context, req Request, cmd domain.Command) 
 func (s *Service) observed(ctx context.Context, req Request, cmd domain.Command) (Result, error) {
 	start := s.opts.Now()
 	res, err := s.execute(ctx, req, cmd)
-	s.opts.Observe(verb(cmd), outcome(res, err), s.opts.Now().Sub(start))
+	s.opts.Observe(Observation{Verb: verb(cmd), Outcome: outcome(res, err), Took: s.opts.Now().Sub(start)})
 	return res, err
 }
 

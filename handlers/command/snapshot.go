@@ -1,0 +1,67 @@
+package command
+
+import (
+	"hash/maphash"
+	"slices"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"rollcall/domain"
+	"rollcall/eventstore"
+)
+
+// maxSnapshots bounds the aggregates whose state is remembered; at most about 2 kB each.
+const maxSnapshots = 20_000
+
+// snapshot is the state of one aggregate at a revision. It is never changed.
+type snapshot struct {
+	state    domain.State // only the part that is the aggregate's
+	revision eventstore.Revision
+	keyID    string   // the key of an account
+	seen     []uint64 // hashes of the ids of the commands that led here
+}
+
+// snapshots remembers the aggregates used last, so that a command on one of
+// them reads and unseals nothing. What it remembers is acted on under a guard, or after asking the
+// leader of the log, so other writers do no harm. It is safe for concurrent use.
+type snapshots struct {
+	seed   maphash.Seed
+	recent *lru.Cache[eventstore.AggregateID, snapshot]
+}
+
+func newSnapshots() *snapshots {
+	recent, err := lru.New[eventstore.AggregateID, snapshot](maxSnapshots)
+	if err != nil {
+		panic(err) // only for a size below one
+	}
+	return &snapshots{seed: maphash.MakeSeed(), recent: recent}
+}
+
+// get returns what is remembered of an aggregate. suspect means that the command may
+// have been executed on it before, and that the log must be asked.
+func (s *snapshots) get(id eventstore.AggregateID, commandID string) (snap snapshot, known, suspect bool) {
+	snap, known = s.recent.Get(id)
+	suspect = known && slices.Contains(snap.seen, maphash.String(s.seed, commandID))
+	return snap, known, suspect
+}
+
+func (s *snapshots) put(id eventstore.AggregateID, snap snapshot) {
+	if id.Kind == eventstore.KindAccount && !snap.state.Account.Exists() {
+		s.recent.Remove(id) // a deleted account is not kept in memory
+		return
+	}
+	s.recent.Add(id, snap)
+}
+
+// after returns the snapshot that an event makes of snap.
+func (s *snapshots) after(snap snapshot, env eventstore.Envelope, e domain.Event) snapshot {
+	snap.state = domain.Evolve(snap.state, e, uint64(env.Position))
+	snap.revision = env.Position
+	if env.KeyID != "" {
+		snap.keyID = env.KeyID
+	}
+	if h := maphash.String(s.seed, env.CommandID); !slices.Contains(snap.seen, h) {
+		snap.seen = append(slices.Clip(snap.seen), h)
+	}
+	return snap
+}

@@ -1,0 +1,214 @@
+// Package erasure makes the personal data of deleted accounts unrecoverable: it
+// follows the log and destroys the key that the data of each deleted account was sealed with.
+//
+// It owns the order in which that happens: the key first, then copies outside the log, then
+// the checkpoint. It must never pass a deletion whose key is not destroyed, and must never
+// append an event.
+package erasure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"rollcall/eventstore"
+	"rollcall/eventstore/codec"
+)
+
+// ErrFenced means that events do not follow the reactor's checkpoint.
+var ErrFenced = errors.New("the events do not follow the checkpoint of erasure")
+
+// Keys destroys keys. When Destroy returns nil, nothing that was sealed with
+// the keys can be unsealed again. To destroy a key again is no error.
+type Keys interface {
+	Destroy(ctx context.Context, keyIDs ...string) error
+}
+
+// Checkpoints keeps the reactor's checkpoint by its name. Get returns zero when there is none.
+type Checkpoints interface {
+	Get(ctx context.Context, name string) (uint64, error)
+	Put(ctx context.Context, name string, position uint64) error
+}
+
+// Erased is an account whose key has been destroyed.
+type Erased struct {
+	App      string
+	UserID   string
+	KeyID    string              // empty when the account never had one
+	Position eventstore.Position // of the deletion
+}
+
+// Forgetter removes copies of accounts that are kept outside the log, such as export
+// files. It may be told of the same account again. What was copied at or after the
+// position of a deletion is not of that account: the user id may have been given anew since.
+type Forgetter interface {
+	Forget(ctx context.Context, accounts []Erased) error
+}
+
+// DefaultPersistEvery is how many events without a deletion may pass before
+// the checkpoint is kept.
+const DefaultPersistEvery = 10_000
+
+// Options are optional settings of a Reactor. The zero value is useful.
+type Options struct {
+	// Forgetters are told, in this order, of accounts whose keys have been destroyed.
+	Forgetters []Forgetter
+	// PersistEvery is how many events may pass before the checkpoint is kept, DefaultPersistEvery
+	// by default. It bounds what is gone through again after a crash.
+	PersistEvery uint64
+	// Logger gets trouble with keeping the checkpoint. Nothing is logged when nil.
+	Logger *slog.Logger
+}
+
+// Reactor destroys the keys of deleted accounts. It has the shape of a
+// projections.Projection, so a runner feeds it and waits on it: a position
+// that the runner has reached is one up to which every deleted account is erased.
+//
+// An edit that races a deletion leaves nothing behind that is sealed with the
+// destroyed key and could be read, nor does it revive the key. Every append
+// of an account's event is guarded by the account's revision, so an edit decided before the
+// deletion either stands before it in the log, or its append conflicts and it is decided anew on
+// a deleted account. No event sealed with a key can therefore follow the AccountDeleted that
+// names the key, and an account that is created again under the same user id has a key of
+// its own.
+//
+// One goroutine at a time calls Apply, Idle and Close; Checkpoint may be called at any time.
+type Reactor struct {
+	keys        Keys
+	checkpoints Checkpoints
+	opts        Options
+
+	mu         sync.Mutex
+	loaded     bool
+	checkpoint eventstore.Position // all before and at it is erased
+	persisted  eventstore.Position // what checkpoints holds, at most checkpoint
+}
+
+// New returns a reactor that destroys keys and keeps its checkpoint in checkpoints.
+func New(keys Keys, checkpoints Checkpoints, opts Options) *Reactor {
+	if opts.PersistEvery == 0 {
+		opts.PersistEvery = DefaultPersistEvery
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Reactor{keys: keys, checkpoints: checkpoints, opts: opts}
+}
+
+// Name returns the name of the reactor, which its checkpoint is kept under.
+func (r *Reactor) Name() string { return "erasure" }
+
+// Checkpoint returns the position up to which deleted accounts are erased. The first call
+// reads what is kept; later ones answer from memory, which is never behind it.
+func (r *Reactor) Checkpoint(ctx context.Context) (eventstore.Position, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.loaded {
+		return r.checkpoint, nil
+	}
+	n, err := r.checkpoints.Get(ctx, r.Name())
+	if err != nil {
+		return 0, fmt.Errorf("read the checkpoint of %s: %w", r.Name(), err)
+	}
+	r.checkpoint, r.persisted, r.loaded = eventstore.Position(n), eventstore.Position(n), true
+	return r.checkpoint, nil
+}
+
+// Apply destroys the keys of the accounts that the events delete, tells the
+// forgetters, and moves the checkpoint to the last event. When it returns nil, all of
+// that is done. After an error the same events are to be applied again, which is harmless
+// whatever part was done.
+//
+// Errors: ErrFenced when the checkpoint is not at from; those of Keys and of the forgetters.
+func (r *Reactor) Apply(ctx context.Context, from eventstore.Position, events []eventstore.Envelope) error {
+	checkpoint, err := r.Checkpoint(ctx)
+	if err != nil {
+		return err
+	}
+	if checkpoint != from {
+		return fmt.Errorf("%w: it is %d and the events follow %d", ErrFenced, checkpoint, from)
+	}
+	if len(events) == 0 {
+		return nil
+	}
+	erased := deletions(events)
+	if err := r.erase(ctx, erased); err != nil {
+		return err
+	}
+	persisted, position := r.move(events[len(events)-1].Position)
+	if len(erased) > 0 || uint64(position-persisted) >= r.opts.PersistEvery {
+		// The keys are destroyed: that the checkpoint could not be kept only means that they may be destroyed again.
+		if err := r.persist(ctx); err != nil {
+			r.opts.Logger.WarnContext(ctx, "the checkpoint of erasure is kept later", "error", err)
+		}
+	}
+	return nil
+}
+
+// deletions returns the accounts that events delete.
+func deletions(events []eventstore.Envelope) []Erased {
+	var erased []Erased
+	for _, e := range events {
+		if e.Type == codec.TypeAccountDeleted {
+			erased = append(erased, Erased{App: e.Aggregate.App, UserID: e.Aggregate.Name, KeyID: e.KeyID, Position: e.Position})
+		}
+	}
+	return erased
+}
+
+// erase destroys the keys of accounts and then has the accounts forgotten.
+func (r *Reactor) erase(ctx context.Context, accounts []Erased) error {
+	if len(accounts) == 0 {
+		return nil
+	}
+	ids := make([]string, 0, len(accounts))
+	for _, a := range accounts {
+		if a.KeyID != "" {
+			ids = append(ids, a.KeyID)
+		}
+	}
+	if len(ids) > 0 {
+		if err := r.keys.Destroy(ctx, ids...); err != nil {
+			return fmt.Errorf("destroy the keys of %d deleted accounts: %w", len(ids), err)
+		}
+	}
+	for _, f := range r.opts.Forgetters {
+		if err := f.Forget(ctx, accounts); err != nil {
+			return fmt.Errorf("remove copies of %d deleted accounts: %w", len(accounts), err)
+		}
+	}
+	return nil
+}
+
+// move moves the checkpoint in memory and returns the one that is kept and the new one.
+func (r *Reactor) move(to eventstore.Position) (persisted, checkpoint eventstore.Position) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.checkpoint = to
+	return r.persisted, r.checkpoint
+}
+
+// Idle keeps the checkpoint when it has moved since it was kept.
+func (r *Reactor) Idle(ctx context.Context) error { return r.persist(ctx) }
+
+// Close keeps the checkpoint when it has moved since it was kept. It is called when
+// Apply will not be called again; to leave it out costs a repetition at the next start.
+func (r *Reactor) Close(ctx context.Context) error { return r.persist(ctx) }
+
+func (r *Reactor) persist(ctx context.Context) error {
+	r.mu.Lock()
+	position, done := r.checkpoint, r.checkpoint == r.persisted
+	r.mu.Unlock()
+	if done {
+		return nil
+	}
+	if err := r.checkpoints.Put(ctx, r.Name(), uint64(position)); err != nil {
+		return fmt.Errorf("keep the checkpoint of %s: %w", r.Name(), err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.persisted = position
+	return nil
+}

@@ -1,0 +1,67 @@
+package export
+
+import (
+	"time"
+
+	"rollcall/domain"
+)
+
+// EventType tells what happened to a job. It is the last part of the subject too.
+type EventType string
+
+// The types of events. Requested begins a job; completed, failed and cancelled
+// finish it, whichever comes first; expired tells that the file of a completed
+// job is gone. Recalled tells that an account was deleted while a file that may hold it was
+// being written, which must then not be handed out.
+const (
+	Requested  EventType = "requested"
+	Started    EventType = "started"
+	Progressed EventType = "progressed"
+	Completed  EventType = "completed"
+	Failed     EventType = "failed"
+	Cancelled  EventType = "cancelled"
+	Expired    EventType = "expired"
+	Recalled   EventType = "recalled"
+)
+
+// once tells whether a job can have only one event of the type.
+func (t EventType) once() bool {
+	switch t {
+	case Requested, Completed, Failed, Cancelled, Expired:
+		return true
+	}
+	return false
+}
+
+// Event is one event in the life of a job. Which members of it are set is told
+// by its type.
+type Event struct {
+	Sequence uint64 // its place among all events of all jobs, given by Events
+
+	ID    string // ULID
+	Type  EventType
+	App   domain.AppID
+	Job   string
+	Time  time.Time
+	Actor string
+
+	CommandID, CausationID, CorrelationID, TraceParent string
+
+	Spec        Spec       // requested
+	MinPosition uint64     // requested: the end of the log when the job was ordered
+	Attempt     int        // started
+	Progress    Progress   // progressed
+	Position    uint64     // progressed, completed: what the file shows; recalled: of the deletion
+	Result      FileResult // completed
+	Reason      string     // failed, expired: for people
+}
+
+// FileResult tells what the file of a completed job is and where it is fetched.
+type FileResult struct {
+	Rows, Bytes int64
+	SHA256      string // in hexadecimal digits
+	// DownloadURL serves until ExpiresAt, when the file is removed. An event may be read
+	// late, so that its URL lives as long as the file.
+	DownloadURL string
+	ExpiresAt   time.Time
+}

@@ -1,0 +1,177 @@
+package export
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"rollcall/domain"
+)
+
+// keptIDs is how many user ids of a job are kept in memory. A longer selection is
+// read again from the job's events when it is needed.
+const keptIDs = 100
+
+type jobKey struct {
+	app domain.AppID
+	id  string
+}
+
+// index holds the state of jobs in memory: all that are not over, have a
+// file, or are among the newest of their application.
+type index struct {
+	limit int
+
+	mu       sync.Mutex
+	jobs     map[jobKey]Job
+	byApp    map[domain.AppID][]jobKey // oldest first
+	sequence uint64                    // of the latest event applied
+	moved    chan struct{}             // closed when sequence moves
+	ready    chan struct{}             // closed when all that there was at start is applied
+	isOpen   bool
+}
+
+func newIndex(limit int) *index {
+	return &index{
+		limit: limit, jobs: make(map[jobKey]Job), byApp: make(map[domain.AppID][]jobKey),
+		moved: make(chan struct{}), ready: make(chan struct{}),
+	}
+}
+
+// apply folds an event into its job, which it returns.
+func (x *index) apply(e Event) Job {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.sequence = max(x.sequence, e.Sequence)
+	close(x.moved)
+	x.moved = make(chan struct{})
+	k := jobKey{e.App, e.Job}
+	before, known := x.jobs[k]
+	j := before.fold(e)
+	if j.ID == "" {
+		return j
+	}
+	if len(j.Spec.UserIDs) > keptIDs {
+		j.Spec.UserIDs = nil
+	}
+	x.jobs[k] = j
+	if !known {
+		x.byApp[e.App] = append(x.byApp[e.App], k)
+	}
+	x.trim(e.App)
+	return j
+}
+
+// trim forgets the oldest jobs beyond the limit that are over and have no file.
+func (x *index) trim(app domain.AppID) {
+	keys := x.byApp[app]
+	over := len(keys) - x.limit
+	if over <= 0 {
+		return
+	}
+	x.byApp[app] = slices.DeleteFunc(keys, func(k jobKey) bool {
+		st := x.jobs[k].Status
+		if over == 0 || !st.Finished() || st == StatusCompleted {
+			return false
+		}
+		over--
+		delete(x.jobs, k)
+		return true
+	})
+}
+
+func (x *index) get(app domain.AppID, id string) (Job, bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	j, ok := x.jobs[jobKey{app, id}]
+	return j, ok
+}
+
+// list returns jobs of an application, the newest first, from the one after the job named; it
+// begins with the newest when after is empty or unknown.
+func (x *index) list(app domain.AppID, limit int, after string) (jobs []Job, more bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	keys := x.byApp[app]
+	end := len(keys)
+	if i := slices.Index(keys, jobKey{app, after}); after != "" && i >= 0 {
+		end = i
+	}
+	for i := end - 1; i >= 0; i-- {
+		if len(jobs) == limit {
+			return jobs, true
+		}
+		jobs = append(jobs, x.jobs[keys[i]])
+	}
+	return jobs, false
+}
+
+// collect returns all jobs that the test lets through, of one application or of all when
+// app is empty.
+func (x *index) collect(app domain.AppID, test func(Job) bool) []Job {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var jobs []Job
+	take := func(keys []jobKey) {
+		for _, k := range keys {
+			if j := x.jobs[k]; test(j) {
+				jobs = append(jobs, j)
+			}
+		}
+	}
+	if app != "" {
+		take(x.byApp[app])
+		return jobs
+	}
+	for _, keys := range x.byApp {
+		take(keys)
+	}
+	return jobs
+}
+
+func (x *index) applied() uint64 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.sequence
+}
+
+// waitFor waits until the event of a sequence has been applied.
+func (x *index) waitFor(ctx context.Context, sequence uint64) error {
+	for {
+		x.mu.Lock()
+		reached, moved := x.sequence >= sequence, x.moved
+		x.mu.Unlock()
+		if reached {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (x *index) setReady() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !x.isOpen {
+		x.isOpen = true
+		close(x.ready)
+	}
+}
+
+func (x *index) isReady() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.isOpen
+}
+
+func (x *index) waitReady(ctx context.Context) error {
+	select {
+	case <-x.ready:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

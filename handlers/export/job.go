@@ -1,0 +1,120 @@
+package export
+
+import (
+	"fmt"
+	"time"
+
+	"rollcall/domain"
+)
+
+// Status tells where in its life a job is.
+type Status string
+
+// The statuses of a job.
+const (
+	StatusQueued    Status = "queued"
+	StatusRunning   Status = "running"
+	StatusCompleted Status = "completed"
+	StatusFailed    Status = "failed"
+	StatusCancelled Status = "cancelled"
+	StatusExpired   Status = "expired"
+)
+
+// Finished tells whether nothing more is done for the job.
+func (s Status) Finished() bool { return s != StatusQueued && s != StatusRunning }
+
+// Progress counts rows. Total is zero until it is known.
+type Progress struct{ Done, Total int64 }
+
+// Job is the state of an export. Times are zero for what has not happened.
+type Job struct {
+	ID       string // ULID
+	App      domain.AppID
+	Status   Status
+	Spec     Spec
+	Progress Progress
+
+	Position uint64 // of the log that the file shows, zero until that is known
+	Rows     int64
+	Bytes    int64
+	SHA256   string
+	Error    string // why it failed or expired early, for people
+
+	RequestedAt, StartedAt, FinishedAt time.Time
+	ExpiresAt                          time.Time // when the file is removed
+	RequestedBy                        string
+	CommandID                          string
+
+	correlationID, traceParent string
+	minPosition                uint64
+	attempts                   int
+	recalled                   uint64 // position of the latest deletion that the file must not be older than
+	lastEvent                  time.Time
+	completedBy                string // id of the completed event that counts
+	sequence                   uint64 // of the requested event
+}
+
+// fold returns the job after an event. Events that come too late change nothing,
+// so that of several that would finish the job the first one counts.
+func (j Job) fold(e Event) Job {
+	if e.Type == Requested {
+		if j.ID != "" {
+			return j
+		}
+		return Job{
+			ID: e.Job, App: e.App, Status: StatusQueued, Spec: e.Spec,
+			RequestedAt: e.Time, RequestedBy: e.Actor, CommandID: e.CommandID,
+			correlationID: e.CorrelationID, traceParent: e.TraceParent,
+			minPosition: e.MinPosition, lastEvent: e.Time, sequence: e.Sequence,
+		}
+	}
+	if j.ID == "" {
+		return j
+	}
+	switch {
+	case e.Type == Recalled:
+		j.recalled = max(j.recalled, e.Position)
+	case e.Type == Expired && j.Status == StatusCompleted:
+		j.Status, j.Error = StatusExpired, e.Reason
+	case j.Status.Finished():
+		return j
+	case e.Type == Started:
+		j.Status, j.attempts, j.Progress, j.Position = StatusRunning, e.Attempt, Progress{}, 0
+		if j.StartedAt.IsZero() {
+			j.StartedAt = e.Time
+		}
+	case e.Type == Progressed:
+		j.Progress, j.Position = e.Progress, e.Position
+	case e.Type == Completed:
+		j.Status, j.Position, j.FinishedAt = StatusCompleted, e.Position, e.Time
+		j.Rows, j.Bytes, j.SHA256, j.ExpiresAt = e.Result.Rows, e.Result.Bytes, e.Result.SHA256, e.Result.ExpiresAt
+		j.Progress = Progress{Done: j.Rows, Total: j.Rows}
+		j.completedBy = e.ID
+	case e.Type == Failed:
+		j.Status, j.Error, j.FinishedAt = StatusFailed, e.Reason, e.Time
+	case e.Type == Cancelled:
+		j.Status, j.FinishedAt = StatusCancelled, e.Time
+	}
+	j.lastEvent = e.Time
+	return j
+}
+
+// mustExpire tells whether the job's file may hold an account that has been
+// deleted since.
+func (j Job) mustExpire() bool { return j.Status == StatusCompleted && j.Position < j.recalled }
+
+// File returns the name of the file that a completed job has.
+func (j Job) File() FileName { return nameFile(j.App, j.ID, j.Spec.Format, j.Position) }
+
+// FileName tells where a file is kept. The zero value names none.
+type FileName struct {
+	App  domain.AppID
+	Job  string
+	Name string // with extension, as a person who downloads it sees it
+}
+
+// nameFile gives files of different positions different names, so that an attempt never
+// replaces what another one wrote, unless by the same bytes.
+func nameFile(app domain.AppID, job string, format Format, position uint64) FileName {
+	return FileName{App: app, Job: job, Name: fmt.Sprintf("accounts-%s-%d.%s", app, position, format)}
+}

@@ -1,0 +1,232 @@
+package export
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"log/slog"
+	"sync"
+	"time"
+
+	"rollcall/domain"
+	"rollcall/eventstore"
+)
+
+// Events is the stream of the events of all jobs, kept for longer than any file.
+type Events interface {
+	// Publish adds an event and returns its sequence once it is on disk. ErrExists when the
+	// job has an event of a type that it can have once; the event may then be this very one
+	// whose acknowledgement was lost.
+	Publish(ctx context.Context, e Event, once bool) (uint64, error)
+	// Load returns the events of a job in order, of each type the latest; none
+	// when there is no such job.
+	Load(ctx context.Context, app domain.AppID, job string) ([]Event, error)
+	// Follow yields the events from a sequence onwards, past and to come, until ctx ends or the
+	// caller has had enough; with job not empty only those of one job. An error ends it. Of
+	// events that happened long ago only the latest of a job and type may be there.
+	Follow(ctx context.Context, from uint64, app domain.AppID, job string) iter.Seq2[Event, error]
+	// Last returns the sequence of the latest event, zero for none.
+	Last(ctx context.Context) (uint64, error)
+}
+
+// ErrExists is the error of Events.Publish for a second event of a kind that a
+// job can have once.
+var ErrExists = errors.New("the job has such an event already")
+
+// Queue hands jobs to workers, each at least once.
+type Queue interface {
+	// Enqueue adds a job. A job that waits or is worked on is not added again,
+	// which is no error.
+	Enqueue(ctx context.Context, app domain.AppID, job string) error
+}
+
+// Files keeps the files.
+type Files interface {
+	// Create begins a file, which cannot be read before it is committed and then replaces one of
+	// the same name.
+	Create(ctx context.Context, name FileName, format Format) (Upload, error)
+	// Delete removes a file; one that is not there is no error.
+	Delete(ctx context.Context, name FileName) error
+	// All yields what is kept, leftovers of broken uploads too. An error ends it.
+	All(ctx context.Context) iter.Seq2[StoredFile, error]
+	// URL returns an address that serves the file for the given time.
+	URL(ctx context.Context, name FileName, life time.Duration) (string, error)
+}
+
+// Upload is a file that is being written. It ends by exactly one Commit or any
+// number of Aborts; Abort after Commit does nothing.
+type Upload interface {
+	io.Writer
+	Commit() error
+	Abort()
+}
+
+// StoredFile is a file as the store knows it.
+type StoredFile struct {
+	Name     FileName
+	Modified time.Time
+}
+
+// Accounts is the account list.
+type Accounts interface {
+	App(ctx context.Context, app domain.AppID) (domain.App, uint64, error)
+	// Scan calls visit once, with the accounts as of exactly one position.
+	Scan(ctx context.Context, s domain.Selection, visit func(domain.Snapshot) error) error
+}
+
+// Waiter waits until the account list has reached a position.
+type Waiter interface {
+	WaitFor(ctx context.Context, position eventstore.Position) error
+}
+
+// Log tells where the log ends.
+type Log interface {
+	Last(ctx context.Context) (eventstore.Position, error)
+}
+
+// Config tells what a Service works with. All of Events, Queue, Files, Accounts, Waiter
+// and Log are needed; zero of anything else means the default.
+type Config struct {
+	Events   Events
+	Queue    Queue
+	Files    Files
+	Accounts Accounts
+	Waiter   Waiter
+	Log      Log
+	Logger   *slog.Logger
+
+	FileLife    time.Duration // how long a file is kept: 24 h
+	URLLife     time.Duration // how long a URL minted by Link serves: 15 min
+	MaxAttempts int           // how often a job is tried until it fails: 8
+	MaxListed   int           // how many finished jobs of an application are listed: 1,000
+
+	Now func() time.Time // time.Now
+}
+
+// Defaults of Config.
+const (
+	DefaultFileLife    = 24 * time.Hour
+	DefaultURLLife     = 15 * time.Minute
+	DefaultMaxAttempts = 8
+	DefaultMaxListed   = 1000
+)
+
+// Service orders, does, watches and ends exports. It is safe for concurrent use. Run must
+// be running for jobs to be listed and ended.
+type Service struct {
+	Config
+	index   *index
+	running running
+}
+
+// New returns a service.
+func New(cfg Config) (*Service, error) {
+	if cfg.Events == nil || cfg.Queue == nil || cfg.Files == nil || cfg.Accounts == nil || cfg.Waiter == nil || cfg.Log == nil {
+		return nil, errors.New("exports need Events, Queue, Files, Accounts, Waiter and Log")
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	setDefault(&cfg.FileLife, DefaultFileLife)
+	setDefault(&cfg.URLLife, DefaultURLLife)
+	setDefault(&cfg.MaxAttempts, DefaultMaxAttempts)
+	setDefault(&cfg.MaxListed, DefaultMaxListed)
+	return &Service{Config: cfg, index: newIndex(cfg.MaxListed)}, nil
+}
+
+func setDefault[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}
+
+// sweepEvery is how often Run looks for files to remove and jobs to take up again.
+const sweepEvery = 30 * time.Second
+
+// Run follows the events of all jobs and removes files past their life, until ctx
+// ends; it then returns nil. What cannot be reached is tried again.
+func (s *Service) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	wg.Go(func() { s.follow(ctx) })
+	wg.Go(func() { s.sweepRegularly(ctx) })
+	wg.Wait()
+	return nil
+}
+
+// follow keeps the index up to date.
+func (s *Service) follow(ctx context.Context) {
+	const pause = time.Second
+	for ctx.Err() == nil {
+		err := s.followOnce(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		s.Logger.Warn("the events of exports cannot be followed; trying again", "error", err)
+		sleep(ctx, pause)
+	}
+}
+
+func (s *Service) followOnce(ctx context.Context) error {
+	last, err := s.Events.Last(ctx)
+	if err != nil {
+		return err
+	}
+	if s.index.applied() >= last {
+		s.index.setReady()
+	}
+	for e, err := range s.Events.Follow(ctx, s.index.applied()+1, "", "") {
+		if err != nil {
+			return err
+		}
+		job := s.index.apply(e)
+		if job.Status.Finished() || job.mustExpire() {
+			s.running.stop(job)
+		}
+		if e.Sequence >= last {
+			s.index.setReady()
+		}
+		if job.mustExpire() {
+			s.expireLogged(ctx, job, reasonErased)
+		}
+	}
+	return errors.New("the stream of export events ended")
+}
+
+// sleep waits for a time or the end of ctx.
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+func (s *Service) sweepRegularly(ctx context.Context) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		if err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
+			s.Logger.Warn("files of exports cannot be tidied; trying again", "error", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Ready returns nil once the service knows all jobs that there were when Run
+// began, else an error that says so.
+func (s *Service) Ready() error {
+	if !s.index.isReady() {
+		return errors.New("the jobs of exports are still being read")
+	}
+	return nil
+}

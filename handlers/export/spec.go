@@ -1,0 +1,128 @@
+package export
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"rollcall/domain"
+)
+
+// Format is how a file is written.
+type Format string
+
+// The formats.
+const (
+	CSV    Format = "csv"
+	NDJSON Format = "ndjson"
+)
+
+// Compression is how a file is compressed.
+type Compression string
+
+// NoCompression leaves a file as it is. It is the only one so far.
+const NoCompression Compression = "none"
+
+// Spec tells which accounts of an application a file holds and how.
+type Spec struct {
+	App    domain.AppID
+	Format Format
+	// UserIDs names the accounts; those that do not exist are left out. Nil for all that the filter
+	// lets through. In a list of jobs it is nil where it is long: see UserCount.
+	UserIDs []domain.UserID
+	Filter  domain.Filter
+	// Fields are the columns in the order given, all in the order of the contract when empty.
+	Fields      []domain.Field
+	Compression Compression // empty for none
+
+	// UserCount is the number of UserIDs. It is set by the service.
+	UserCount int
+}
+
+// normalize fills in what is left out and returns a *domain.Rejection that names
+// each field that cannot be accepted.
+func (s Spec) normalize() (Spec, error) {
+	if len(s.Fields) == 0 {
+		s.Fields = slices.Collect(domain.AllFields.All())
+	}
+	if s.Compression == "" {
+		s.Compression = NoCompression
+	}
+	s.UserCount = len(s.UserIDs)
+	var bad []domain.FieldError
+	add := func(field string, code domain.Code, format string, args ...any) {
+		bad = append(bad, domain.FieldError{Field: field, Code: code, Detail: fmt.Sprintf(format, args...)})
+	}
+	if s.App == "" {
+		add("app", domain.CodeRequired, "name the application")
+	}
+	s.checkForm(add)
+	s.checkUsers(add)
+	if err := (domain.Selection{App: s.App, UserIDs: s.UserIDs, Filter: s.Filter}).Check(); err != nil {
+		r, ok := err.(*domain.Rejection)
+		if !ok {
+			return Spec{}, err
+		}
+		bad = append(bad, r.Fields...)
+	}
+	if len(bad) > 0 {
+		return Spec{}, &domain.Rejection{Code: domain.CodeInvalid, Detail: "the export has fields that cannot be accepted", Fields: bad}
+	}
+	return s, nil
+}
+
+type addError func(field string, code domain.Code, format string, args ...any)
+
+// checkForm checks how the file is to be written.
+func (s Spec) checkForm(add addError) {
+	switch s.Format {
+	case CSV, NDJSON:
+	case "":
+		add("format", domain.CodeRequired, "one of csv, ndjson")
+	case "xlsx", "parquet":
+		add("format", domain.CodeBadValue, "%s is not available yet; use csv or ndjson", s.Format)
+	default:
+		add("format", domain.CodeBadValue, "one of csv, ndjson")
+	}
+	switch s.Compression {
+	case NoCompression:
+	case "gzip", "zstd":
+		add("compression", domain.CodeBadValue, "%s is not available yet; use none", s.Compression)
+	default:
+		add("compression", domain.CodeBadValue, "only none")
+	}
+	var seen domain.Fields
+	for _, f := range s.Fields {
+		switch {
+		case !domain.AllFields.Has(f):
+			add("fields", domain.CodeUnknownField, "there is no field number %d", f)
+		case seen.Has(f):
+			add("fields", domain.CodeBadValue, "%s is named twice", f)
+		}
+		seen = seen.With(f)
+	}
+}
+
+// checkUsers checks the form of the user ids; an account that does not exist is no error.
+func (s Spec) checkUsers(add addError) {
+	if s.UserIDs != nil && len(s.UserIDs) == 0 {
+		add("user_ids", domain.CodeRequired, "name at least one account, or leave user_ids out for all")
+	}
+	for i, id := range s.UserIDs {
+		if id == "" || len(id) > domain.MaxUserIDBytes || strings.ContainsFunc(string(id), func(r rune) bool { return r < 0x21 || r > 0x7e }) {
+			add("user_ids", domain.CodeBadValue, "number %d is no user id: 1 to %d bytes of printable ASCII without space", i+1, domain.MaxUserIDBytes)
+			return
+		}
+	}
+}
+
+// selection returns what the list is to be scanned for.
+func (s Spec) selection() domain.Selection {
+	return domain.Selection{App: s.App, UserIDs: s.UserIDs, Filter: s.Filter}
+}
+
+// equal tells whether two normalized specs ask for the same.
+func (s Spec) equal(t Spec) bool {
+	return s.App == t.App && s.Format == t.Format && s.Compression == t.Compression && s.Filter == t.Filter &&
+		slices.Equal(s.UserIDs, t.UserIDs) && slices.Equal(s.Fields, t.Fields)
+}

@@ -1,0 +1,111 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"rollcall/domain"
+	"rollcall/handlers/access"
+)
+
+// admit lets a request through to its operation when its token permits that
+// and its query can be read. An operation without a rule lets nobody through.
+func (h *Handler) admit(ctx huma.Context, next func(huma.Context)) {
+	r, w := humago.Unwrap(ctx)
+	who, _ := ctx.Operation().Metadata[ruleKey].(rule)
+	c := &call{handler: h, request: r, writer: w}
+	if err := h.authorize(c, who, ctx.Param("app")); err != nil {
+		h.writeProblem(w, h.problemOf(r.Context(), err))
+		return
+	}
+	if err := c.check(ctx.Operation()); err != nil {
+		h.writeProblem(w, h.problemOf(r.Context(), err))
+		return
+	}
+	next(huma.WithContext(ctx, context.WithValue(r.Context(), callKey{}, c)))
+}
+
+// authorize finds out who gives the request and whether they may.
+func (h *Handler) authorize(c *call, who rule, app string) error {
+	if who.scope == public {
+		return nil
+	}
+	p, err := h.authenticate(c.request)
+	if err != nil {
+		return err
+	}
+	c.principal = p
+	if rec, ok := c.writer.(*recorder); ok {
+		rec.actor = p.Actor()
+	}
+	switch who.scope {
+	case inApp:
+	case inOwnApp:
+		app = p.App
+	case inInstance:
+		app = ""
+	default:
+		return refuse(codeForbidden, "nobody may do this: the operation does not say who may")
+	}
+	if err := p.Authorize(who.action, app); err != nil {
+		return refuse(codeForbidden, "%s", forbiddenDetail(err))
+	}
+	return nil
+}
+
+func (h *Handler) authenticate(r *http.Request) (access.Principal, error) {
+	values := r.Header.Values("Authorization")
+	if len(values) == 0 {
+		return access.Principal{}, refuse(codeUnauthenticated, "send a token in the header Authorization: Bearer")
+	}
+	scheme, secret, ok := strings.Cut(values[0], " ")
+	if len(values) > 1 || !ok || !strings.EqualFold(scheme, "Bearer") {
+		return access.Principal{}, refuse(codeUnauthenticated, "the header Authorization must be: Bearer, a space, and a token")
+	}
+	p, err := h.Tokens.Authenticate(r.Context(), strings.TrimSpace(secret))
+	switch {
+	case errors.Is(err, access.ErrUnauthenticated):
+		return access.Principal{}, refuse(codeUnauthenticated, "the token is unknown or has been revoked")
+	case err != nil:
+		return access.Principal{}, err
+	}
+	return p, nil
+}
+
+func forbiddenDetail(err error) string {
+	return strings.TrimPrefix(err.Error(), access.ErrForbidden.Error()+": ")
+}
+
+// guard protects a handler that is no operation.
+func (h *Handler) guard(who rule, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := h.authorize(&call{handler: h, request: r, writer: w}, who, ""); err != nil {
+			h.writeProblem(w, h.problemOf(r.Context(), err))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// accessProblem gives the errors of package access their codes.
+func (h *Handler) accessProblem(ctx context.Context, err error) (*Problem, bool) {
+	switch {
+	case errors.Is(err, access.ErrForbidden):
+		return h.codes.problem(codeForbidden, forbiddenDetail(err)), true
+	case errors.Is(err, access.ErrUnavailable):
+		h.logger.LogAttrs(ctx, slog.LevelWarn, "a request could not be served", slog.Any("error", err))
+		return h.codes.problem(codeUnavailable, "the tokens cannot be reached; repeat the request in a moment"), true
+	}
+	return nil, false
+}
+
+// errNoApp is the answer for a name that no application can have.
+func errNoApp(app string) error {
+	return &domain.Rejection{Code: domain.CodeAppNotFound, Detail: "there is no application " + quoted(app) + "; create it first"}
+}

@@ -1,0 +1,189 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"rollcall/domain"
+	"rollcall/handlers/access"
+	"rollcall/handlers/command"
+)
+
+// Bounds of bodies in bytes. Imports have none.
+const (
+	maxCommandBody = 64 << 10
+	maxListBody    = 1 << 20 // a body that lists ids
+)
+
+// call is a request on its way to a use case.
+type call struct {
+	handler   *Handler
+	request   *http.Request
+	writer    http.ResponseWriter
+	principal access.Principal
+}
+
+type callKey struct{}
+
+func callOf(ctx context.Context) *call { return ctx.Value(callKey{}).(*call) }
+
+// check refuses what no operation can read, before anything else is looked at.
+func (c *call) check(op *huma.Operation) error {
+	if err := checkQuery(c.request.URL.RawQuery); err != nil {
+		return err
+	}
+	if strings.Contains(op.Path, "{app}") {
+		if app := c.request.PathValue("app"); !domain.AppID(app).Valid() {
+			return errNoApp(app)
+		}
+	}
+	// A condition that is not understood must not be passed over.
+	if _, takes := op.Metadata[takesIfMatch]; !takes && op.Method != http.MethodGet && c.request.Header.Get("If-Match") != "" {
+		return invalid("the request", "If-Match", domain.CodeUnknownField, "this operation does not take it")
+	}
+	return nil
+}
+
+// takesIfMatch marks an operation that looks at If-Match.
+const takesIfMatch = "rollcall.if-match"
+
+// checkQuery refuses a query that could be read in more than one way.
+func checkQuery(raw string) error {
+	if raw == "" {
+		return nil
+	}
+	values, err := url.ParseQuery(raw)
+	if err != nil {
+		return refuse(codeMalformedQuery, "the query cannot be read: it has a wrong escape or a semicolon")
+	}
+	var bad fieldChecks
+	for name, given := range values {
+		switch {
+		case !utf8.ValidString(name):
+			return refuse(codeMalformedQuery, "a name in the query is not valid UTF-8")
+		case len(given) > 1:
+			bad.add(name, codeDuplicate, "is given %d times", len(given))
+		case !utf8.ValidString(given[0]):
+			bad.add(name, domain.CodeBadValue, "must be valid UTF-8")
+		case given[0] == "" && !strings.Contains(raw, "="):
+			bad.add(name, domain.CodeBadValue, "has no value")
+		}
+	}
+	slices.SortFunc(bad, func(a, b domain.FieldError) int { return strings.Compare(a.Field, b.Field) })
+	return bad.err("the query")
+}
+
+// quoted writes a name from outside for people.
+func quoted(name string) string { return strconv.Quote(publicName(strings.ToValidUTF8(name, "�"))) }
+
+// order returns who gives the command, under which id and why. Error: a
+// *domain.Rejection when the header Idempotency-Key is not an id.
+func (c *call) order(maxID int) (command.Request, error) {
+	req := command.Request{Actor: c.principal.Actor(), TraceParent: c.traceParent()}
+	keys := c.request.Header.Values(headerIdempotencyKey)
+	switch {
+	case len(keys) == 0:
+		req.ID = c.handler.NewID()
+	case len(keys) > 1 || !visibleASCII(keys[0], maxID):
+		return req, invalid("the request", headerIdempotencyKey, domain.CodeBadValue, "once, 1 to %d visible ASCII characters", maxID)
+	default:
+		req.ID = keys[0]
+	}
+	return req, nil
+}
+
+// traceParent returns the W3C trace context of the request, empty when there
+// is none that is valid (https://www.w3.org/TR/trace-context/).
+func (c *call) traceParent() string {
+	const length = len("00-0123456789abcdef0123456789abcdef-0123456789abcdef-01")
+	v := c.request.Header.Get("Traceparent")
+	if len(v) != length || v[:3] != "00-" || v[35] != '-' || v[52] != '-' {
+		return ""
+	}
+	for _, part := range []string{v[3:35], v[36:52]} {
+		if strings.Trim(part, "0") == "" {
+			return ""
+		}
+	}
+	if strings.Trim(v, "0123456789abcdef-") != "" || strings.Count(v, "-") != 3 {
+		return ""
+	}
+	return v
+}
+
+// mediaType returns the type of the body, without its parameters, if it is
+// one of those allowed. A body without a type is taken as the first.
+func (c *call) mediaType(allowed ...string) (string, error) {
+	v := c.request.Header.Get("Content-Type")
+	if encoding := c.request.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
+		return "", refuse(codeMediaType, "the body must not be compressed")
+	}
+	if v == "" {
+		return allowed[0], nil
+	}
+	t, params, err := mime.ParseMediaType(v)
+	if err != nil || !slices.Contains(allowed, t) {
+		return "", refuse(codeMediaType, "the body is of type %s; send %s", quoted(v), strings.Join(allowed, " or "))
+	}
+	if charset := params["charset"]; charset != "" && !strings.EqualFold(charset, "utf-8") {
+		return "", refuse(codeMediaType, "the body must be in UTF-8, not %s", quoted(charset))
+	}
+	return t, nil
+}
+
+// readBody reads a JSON body of at most the given bytes.
+func (c *call) readBody(most int64, types ...string) ([]byte, error) {
+	if _, err := c.mediaType(append([]string{"application/json"}, types...)...); err != nil {
+		return nil, err
+	}
+	tooLarge := refuse(codeTooLarge, "the body is larger than %d bytes", most)
+	if c.request.ContentLength > most {
+		return nil, tooLarge
+	}
+	control := http.NewResponseController(c.writer)
+	_ = control.SetReadDeadline(time.Now().Add(c.handler.BodyTimeout)) // a server that cannot is a test's
+	b, err := io.ReadAll(io.LimitReader(c.request.Body, most+1))
+	_ = control.SetReadDeadline(time.Time{})
+	if err != nil {
+		return nil, c.bodyError(err)
+	}
+	if int64(len(b)) > most {
+		return nil, tooLarge
+	}
+	return b, nil
+}
+
+// bodyError tells why a body could not be read.
+func (c *call) bodyError(err error) error {
+	var timeout net.Error
+	switch {
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return refuse(codeTimeout, "the body did not arrive within %s", c.handler.BodyTimeout)
+	case c.request.Context().Err() != nil || errors.Is(err, io.ErrUnexpectedEOF):
+		return refuse(codeClientGone, "the client went away")
+	}
+	return refuse(codeMalformedBody, "the body cannot be read: its encoding for transfer is wrong")
+}
+
+// userID returns the account that the path names.
+func (c *call) userID(app string, id string) (domain.UserID, error) {
+	if u := domain.UserID(id); u.Valid() {
+		return u, nil
+	}
+	return "", &domain.Rejection{
+		Code: domain.CodeAccountNotFound, Detail: fmt.Sprintf("there is no account %s in application %s", quoted(id), app),
+	}
+}

@@ -1,0 +1,167 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	headerRequestID      = "X-Request-Id"
+	headerIdempotencyKey = "Idempotency-Key"
+	headerPosition       = "Rollcall-Position"
+
+	fallbackPattern = "/"
+	maxHeaderID     = 64
+)
+
+// ServeHTTP serves one request, logs it, and turns a panic into a problem.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	rec := &recorder{ResponseWriter: w}
+	id := r.Header.Get(headerRequestID)
+	if !visibleASCII(id, maxHeaderID) {
+		id = h.NewID()
+		r.Header.Set(headerRequestID, id)
+	}
+	setCommonHeaders(w.Header(), id)
+	defer func() {
+		if v := recover(); v != nil {
+			h.recovered(rec, r, v)
+		}
+		h.logRequest(rec, r, time.Since(start))
+	}()
+	if !cleanPath(r.URL.EscapedPath()) {
+		h.writeProblem(rec, h.codes.problem(codeNotFound, "the path has an empty segment, . or ..; write . in an id as %2E"))
+		return
+	}
+	h.mux.ServeHTTP(rec, r)
+}
+
+func setCommonHeaders(header http.Header, requestID string) {
+	header.Set(headerRequestID, requestID)
+	header.Set("Cache-Control", "no-store")
+	header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	header.Set("Referrer-Policy", "no-referrer")
+	header.Set("X-Content-Type-Options", "nosniff")
+}
+
+// cleanPath tells whether a path, as it came over the wire, names exactly one
+// thing. ServeMux would redirect others.
+func cleanPath(path string) bool {
+	if !strings.HasPrefix(path, "/") {
+		return path == "*"
+	}
+	if path == "/" {
+		return true
+	}
+	for segment := range strings.SplitSeq(strings.TrimSuffix(path[1:], "/"), "/") {
+		if segment == "" || segment == "." || segment == ".." {
+			return false
+		}
+	}
+	return true
+}
+
+// visibleASCII tells whether s is 1 to most bytes of visible ASCII.
+func visibleASCII(s string, most int) bool {
+	if s == "" || len(s) > most {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] < 0x21 || s[i] > 0x7e {
+			return false
+		}
+	}
+	return true
+}
+
+// recorder remembers the status of an answer.
+type recorder struct {
+	http.ResponseWriter
+	status int
+	actor  string
+}
+
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 && status >= 200 {
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+func (r *recorder) Write(b []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	return r.ResponseWriter.Write(b)
+}
+
+// Flush is here because huma and others ask for it by type.
+func (r *recorder) Flush() { _ = http.NewResponseController(r.ResponseWriter).Flush() }
+
+// Unwrap gives http.ResponseController access to the connection.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// recovered answers a request whose handler panicked.
+func (h *Handler) recovered(rec *recorder, r *http.Request, v any) {
+	if v == http.ErrAbortHandler {
+		panic(v)
+	}
+	if r.Context().Err() != nil {
+		return // the client went away in the middle of the answer
+	}
+	h.logger.LogAttrs(r.Context(), slog.LevelError, "a request made its handler panic",
+		slog.String("panic", fmt.Sprint(v)), slog.String("route", r.Pattern),
+		slog.String("request_id", r.Header.Get(headerRequestID)), slog.String("stack", string(debug.Stack())))
+	if rec.status == 0 {
+		h.writeProblem(rec, h.codes.problem(codeInternal, "the service failed; its log tells why"))
+	}
+}
+
+// writeProblem answers with a problem outside of an operation.
+func (h *Handler) writeProblem(w http.ResponseWriter, p *Problem) {
+	for name, values := range p.headers {
+		w.Header()[name] = values
+	}
+	w.Header().Set("Content-Type", problemType)
+	w.WriteHeader(p.Status)
+	_ = json.NewEncoder(w).Encode(p) // a client that is gone is not told
+}
+
+func (h *Handler) logRequest(rec *recorder, r *http.Request, took time.Duration) {
+	if !h.logger.Enabled(r.Context(), slog.LevelInfo) {
+		return
+	}
+	status := rec.status
+	if r.Context().Err() != nil {
+		status = statusClientGone
+	}
+	h.logger.LogAttrs(r.Context(), slog.LevelInfo, "request",
+		slog.String("method", r.Method), slog.String("route", r.Pattern), slog.Int("status", status),
+		slog.Duration("took", took), slog.String("actor", rec.actor), slog.String("request_id", r.Header.Get(headerRequestID)))
+}
+
+// unknownRoute answers what no operation is registered for.
+func (h *Handler) unknownRoute(w http.ResponseWriter, r *http.Request) {
+	var allowed []string
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		other := *r
+		other.Method = method
+		if _, pattern := h.mux.Handler(&other); pattern != fallbackPattern {
+			allowed = append(allowed, method)
+		}
+	}
+	if len(allowed) == 0 {
+		h.writeProblem(w, h.codes.problem(codeNotFound, "there is nothing at this path; "+docsPath+" lists what there is"))
+		return
+	}
+	p := h.codes.problem(codeMethod, "this path takes "+strings.Join(allowed, ", "))
+	p.headers = http.Header{"Allow": {strings.Join(slices.Compact(allowed), ", ")}}
+	h.writeProblem(w, p)
+}
