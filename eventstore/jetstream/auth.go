@@ -65,10 +65,14 @@ func restrict(s Subjects, own []string) *server.SubjectPermission {
 	return &server.SubjectPermission{Allow: slices.Clone(s.Allow), Deny: append(slices.Clone(s.Deny), own...)}
 }
 
-var ownPublish = []string{
-	"accounts.evt.>", "accounts.key.>",
-	"$JS.API.STREAM.CREATE.>", "$JS.API.STREAM.UPDATE.>", "$JS.API.STREAM.DELETE.>",
-	"$JS.API.STREAM.PURGE.>", "$JS.API.STREAM.MSG.DELETE.>", "$JS.API.STREAM.RESTORE.>",
-}
-
-var ownSubscribe = []string{"accounts.key.>"}
+// ownPublish and ownSubscribe are the subjects of the process itself. Denied to everyone else.
+var (
+	ownPublish = []string{
+		"accounts.evt.>", "accounts.key.>", "$KV.>", "$SYS.>",
+		"$JS.API.STREAM.CREATE.>", "$JS.API.STREAM.UPDATE.>", "$JS.API.STREAM.DELETE.>",
+		"$JS.API.STREAM.PURGE.>", "$JS.API.STREAM.MSG.DELETE.>",
+		"$JS.API.STREAM.SNAPSHOT.>", "$JS.API.STREAM.RESTORE.>",
+		"$JS.API.STREAM.PEER.>", "$JS.API.STREAM.LEADER.>", "$JS.API.ACCOUNT.>", "$JS.API.META.>", "$JS.API.SERVER.>",
+	}
+	ownSubscribe = []string{"accounts.key.>", "$SYS.>"}
+)

@@ -43,15 +43,9 @@ func (p Principal) Authorize(action Action, app string) error {
 	}
 }
 
-// Actor names the principal in events, where the name of a token would be
-// ambiguous: "operator" for the token that the service was started with, otherwise
-// "token:" and the id of the token.
-func (p Principal) Actor() string {
-	if p.TokenID == operatorID {
-		return operatorID
-	}
-	return "token:" + p.TokenID
-}
+// Actor names the principal in events and logs: the name of its token, "operator" for the
+// one that the service was started with, which no other token may be named.
+func (p Principal) Actor() string { return p.Name }
 
 type contextKey struct{}
 

@@ -88,8 +88,9 @@ func New(store Store, operatorToken string, opts Options) *Service {
 func (s *Service) Run(ctx context.Context) error {
 	for records, err := range s.store.Watch(ctx) {
 		if err != nil {
-			s.fault.Store(&err)
-			s.log.Warn("tokens are not followed; a token revoked by another instance stays good here until they are", "error", err)
+			if s.fault.Swap(&err) == nil { // the first of what may be many
+				s.log.Warn("tokens are not followed; a token revoked by another instance stays good here until they are", "error", err)
+			}
 			continue
 		}
 		s.learn(records...)

@@ -107,6 +107,8 @@ func (t Token) check() error {
 		add("name", domain.CodeBadValue, "must be valid UTF-8")
 	case strings.ContainsFunc(t.Name, func(r rune) bool { return !unicode.IsPrint(r) }):
 		add("name", domain.CodeBadValue, "only characters that can be printed")
+	case t.Name == operatorID:
+		add("name", domain.CodeBadValue, "%q is the name of the token that the service was started with", operatorID)
 	}
 	switch {
 	case t.Role == "":
