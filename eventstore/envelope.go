@@ -50,11 +50,15 @@ func Marshal(e Envelope) ([]byte, error) {
 }
 
 // Unmarshal reads what Marshal wrote. Position and Recorded are left for the
-// caller, who has them from the log.
+// caller, who has them from the log. The event's data may be a part of b, which must not
+// be changed any more.
 func Unmarshal(b []byte) (Envelope, error) {
 	var c cloudEvent
-	if err := json.Unmarshal(b, &c); err != nil {
-		return Envelope{}, fmt.Errorf("read event: %w", err)
+	if !decode(b, &c) {
+		c = cloudEvent{}
+		if err := json.Unmarshal(b, &c); err != nil {
+			return Envelope{}, fmt.Errorf("read event: %w", err)
+		}
 	}
 	if c.SpecVersion != "1.0" {
 		return Envelope{}, fmt.Errorf("read event: CloudEvents specversion is %q, want 1.0", c.SpecVersion)

@@ -72,6 +72,10 @@ var (
 		"$JS.API.STREAM.CREATE.>", "$JS.API.STREAM.UPDATE.>", "$JS.API.STREAM.DELETE.>",
 		"$JS.API.STREAM.PURGE.>", "$JS.API.STREAM.MSG.DELETE.>",
 		"$JS.API.STREAM.SNAPSHOT.>", "$JS.API.STREAM.RESTORE.>",
+		// The keys are in a stream of their own, which nobody else reads either.
+		"$JS.API.DIRECT.GET.KEYS", "$JS.API.DIRECT.GET.KEYS.>", "$JS.API.STREAM.MSG.GET.KEYS",
+		"$JS.API.CONSUMER.CREATE.KEYS", "$JS.API.CONSUMER.CREATE.KEYS.>",
+		"$JS.API.CONSUMER.DURABLE.CREATE.KEYS.>", "$JS.API.CONSUMER.MSG.NEXT.KEYS.>",
 		"$JS.API.STREAM.PEER.>", "$JS.API.STREAM.LEADER.>", "$JS.API.ACCOUNT.>", "$JS.API.META.>", "$JS.API.SERVER.>",
 	}
 	ownSubscribe = []string{"accounts.key.>", "$SYS.>"}

@@ -5,14 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+
+	"rollcall/eventstore"
 )
 
 // EmbeddedConfig tells how the server in the process is set up.
@@ -27,8 +27,9 @@ type EmbeddedConfig struct {
 	// gives a token instead of a user and password comes with an empty user and the token
 	// as password. It is called by many goroutines at once. Nil refuses everyone.
 	//
-	// Whatever it grants, nobody but the process itself may write on the log's subjects and the
-	// keys', or change, purge or delete a stream.
+	// Whatever it grants, nobody but the process itself may publish on the subjects of the log and
+	// of the keys, or make, change, purge, copy or delete a stream: these are denied to every client, and a
+	// client that asks for an answer on a subject of Rollcall or of the server is cut off.
 	Authenticate func(user, password string) (Permissions, bool)
 }
 
@@ -36,10 +37,10 @@ type EmbeddedConfig struct {
 // acknowledged when it is on disk.
 type Embedded struct {
 	server *server.Server
+	gate   *gate // nil without a listener
 	lock   *os.File
 	auth   *authenticator
 	dir    string
-	fresh  bool // the folder held no store when the server was started
 }
 
 const (
@@ -68,13 +69,8 @@ func StartEmbedded(cfg EmbeddedConfig) (*Embedded, error) {
 }
 
 func (e *Embedded) start(cfg EmbeddedConfig) error {
-	store := filepath.Join(cfg.Dir, "jetstream")
-	_, err := os.Stat(store)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		e.fresh = true
-	case err != nil:
-		return fmt.Errorf("start the log: %w", err)
+	if err := prepareFolder(cfg.Dir); err != nil {
+		return fmt.Errorf("start the log in %s: %w", cfg.Dir, err)
 	}
 	opts := &server.Options{
 		ServerName: "rollcall",
@@ -84,42 +80,46 @@ func (e *Embedded) start(cfg EmbeddedConfig) error {
 		SyncAlways:                 true,
 		MaxPayload:                 maxPayload,
 		NoSigs:                     true,
-		DontListen:                 cfg.Listen == "",
+		DontListen:                 true, // the gate does
 		CustomClientAuthentication: e.auth,
 	}
-	if cfg.Listen != "" {
-		if opts.Host, opts.Port, err = splitListen(cfg.Listen); err != nil {
-			return err
-		}
-	}
+	var err error
 	if e.server, err = server.NewServer(opts); err != nil {
 		return fmt.Errorf("start the log in %s: %w", cfg.Dir, err)
 	}
 	logger := &serverLog{log: cfg.Logger}
 	e.server.SetLoggerV2(logger, false, false, false)
 	e.server.Start()
-	if !e.server.ReadyForConnections(startTimeout) || !e.server.JetStreamEnabled() {
-		e.server.Shutdown()
-		e.server.WaitForShutdown()
+	// The server starts in this goroutine: when it is not running now, it has said why.
+	if !e.server.Running() || !e.server.ReadyForConnections(startTimeout) || !e.server.JetStreamEnabled() {
+		e.stopServer()
 		return fmt.Errorf("start the log in %s: the server did not come up: %s", cfg.Dir, logger.lastError())
 	}
-	return nil
+	if cfg.Listen == "" {
+		return nil
+	}
+	if e.gate, err = openGate(cfg.Listen, e.server.InProcessConn, cfg.Logger); err != nil {
+		e.stopServer()
+	}
+	return err
 }
 
-// splitListen takes host:port apart. Port 0 becomes the server's own word for a free port.
-func splitListen(listen string) (string, int, error) {
-	host, p, err := net.SplitHostPort(listen)
-	if err != nil {
-		return "", 0, fmt.Errorf("listen on %q: want host:port: %w", listen, err)
+func (e *Embedded) stopServer() {
+	e.server.Shutdown()
+	e.server.WaitForShutdown()
+}
+
+// prepareFolder leaves word in a new folder that there is no log yet to be lost.
+func prepareFolder(dir string) error {
+	known, err := readMark(dir)
+	if known != nil || err != nil {
+		return err
 	}
-	port, err := strconv.Atoi(p)
-	if err != nil || port < -1 || port > 65535 {
-		return "", 0, fmt.Errorf("listen on %q: %q is no port", listen, p)
+	_, err = os.Stat(filepath.Join(dir, server.JetStreamStoreDir))
+	if !errors.Is(err, os.ErrNotExist) {
+		return err
 	}
-	if port == 0 {
-		port = server.RANDOM_PORT
-	}
-	return host, port, nil
+	return mark{New: true}.write(dir)
 }
 
 // Connect returns a connection of the process itself, with full rights.
@@ -138,25 +138,61 @@ func (e *Embedded) Connect(opts ...nats.Option) (*nats.Conn, error) {
 }
 
 // Open returns the store on the server. It creates the stream of the log only in
-// a folder that held nothing when the server was started.
+// a folder that was new, and compares an existing one with the last position that the folder
+// remembers: a log that is gone, lost its end or has been written anew is eventstore.ErrDamaged. Open it once.
 func (e *Embedded) Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Store, error) {
-	cfg.MustExist = cfg.MustExist || !e.fresh
-	return Open(ctx, nc, cfg)
+	known, err := readMark(e.dir)
+	if err != nil {
+		return nil, err
+	}
+	fresh := known != nil && known.New
+	cfg.MustExist = cfg.MustExist || !fresh
+	s, err := Open(ctx, nc, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.remember(ctx, s, known); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// remember compares the log with what is known of it and begins to take note of appends.
+func (e *Embedded) remember(ctx context.Context, s *Store, known *mark) error {
+	var at eventstore.Position
+	switch {
+	case known == nil: // of an earlier log, or removed by hand
+	case known.New:
+		if err := (mark{}).write(e.dir); err != nil {
+			return err
+		}
+	default:
+		if err := known.compare(ctx, s); err != nil {
+			return err
+		}
+		at = known.Position
+	}
+	m := startMarker(e.dir, at, s.cfg.Logger)
+	s.acked, s.stopMarker = m.acked, m.close
+	return nil
 }
 
 // URL returns the address that others connect to, empty without a listener.
 func (e *Embedded) URL() string {
-	if a, ok := e.server.Addr().(*net.TCPAddr); ok && a != nil {
-		return "nats://" + a.String()
+	if e.gate == nil {
+		return ""
 	}
-	return ""
+	return "nats://" + e.gate.listener.Addr().String()
 }
 
 // Stop ends the server and waits until everything is written and released. Close stores and
 // connections first.
 func (e *Embedded) Stop() error {
-	e.server.Shutdown()
-	e.server.WaitForShutdown()
-	return e.lock.Close()
+	var err error
+	if e.gate != nil {
+		err = e.gate.close()
+	}
+	e.stopServer()
+	return errors.Join(err, e.lock.Close())
 }
-

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -66,12 +67,13 @@ type Store struct {
 	js        jetstream.JetStream
 	stream    jetstream.Stream
 	cfg       Config
-	directGet string // subject of direct gets from any replica
 	committer *committer
 	acked     func(eventstore.Position, []byte) // told of every acknowledged append; never nil
 
-	closing   sync.Once
-	stopWatch func()
+	high atomic.Uint64 // the latest position that was given out
+
+	closing    sync.Once
+	stopMarker func()
 }
 
 var _ eventstore.Store = (*Store)(nil)
@@ -94,13 +96,12 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Store, error) {
 	}
 	s := &Store{
 		nc: nc, js: js, stream: stream, cfg: cfg,
-		directGet: "$JS.API.DIRECT.GET." + cfg.Stream,
-		acked:     func(eventstore.Position, []byte) {},
+		acked: func(eventstore.Position, []byte) {}, stopMarker: func() {},
 	}
 	if err := s.Verify(ctx); err != nil {
 		return nil, err
 	}
-	s.committer = newCommitter(js, nc, cfg.AckTimeout)
+	s.committer = newCommitter(js, nc, cfg.Stream)
 	return s, nil
 }
 
@@ -109,9 +110,7 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Store, error) {
 func (s *Store) Close() {
 	s.closing.Do(func() {
 		s.committer.close()
-		if s.stopWatch != nil {
-			s.stopWatch()
-		}
+		s.stopMarker()
 		s.js.CleanupPublisher()
 	})
 }
@@ -123,17 +122,33 @@ func (s *Store) Append(ctx context.Context, proposals ...eventstore.Proposal) ([
 	if err != nil {
 		return nil, err
 	}
+	before := s.high.Load()
 	last, err := s.committer.commit(ctx, a)
 	if err != nil {
 		return nil, err
 	}
+	first := last - eventstore.Position(len(a.msgs)-1)
+	if uint64(first) <= before {
+		return nil, fmt.Errorf("%w: it gave out position %d again, after %d; it has lost its end; "+
+			"stop all writers and restore the log from a backup", eventstore.ErrDamaged, first, before)
+	}
+	s.raise(last)
 	s.acked(last, a.msgs[len(a.msgs)-1].Data)
 	positions := make([]eventstore.Position, len(a.msgs))
-	first := last - eventstore.Position(len(a.msgs)-1)
 	for i := range positions {
 		positions[i] = first + eventstore.Position(i)
 	}
 	return positions, nil
+}
+
+// raise takes note of a position that was given out.
+func (s *Store) raise(p eventstore.Position) {
+	for {
+		high := s.high.Load()
+		if high >= uint64(p) || s.high.CompareAndSwap(high, uint64(p)) {
+			return
+		}
+	}
 }
 
 // Last returns the position of the latest event as the leader of the stream knows it.

@@ -16,6 +16,10 @@ import (
 // pullMessages is how many messages a subscription lets the server send ahead.
 const pullMessages = 4096
 
+// heartbeat is how often the server says that there is nothing new. When two
+// are missing the subscription starts again where it was.
+const heartbeat = time.Second
+
 // Subscribe follows the log from a position onwards, which may lie ahead of its end.
 func (s *Store) Subscribe(ctx context.Context, from eventstore.Position) (eventstore.Subscription, error) {
 	if from == 0 {
@@ -29,7 +33,7 @@ func (s *Store) Subscribe(ctx context.Context, from eventstore.Position) (events
 	if err != nil {
 		return nil, unavailable("subscribe to the log", err)
 	}
-	messages, err := consumer.Messages(jetstream.PullMaxMessages(pullMessages))
+	messages, err := consumer.Messages(jetstream.PullMaxMessages(pullMessages), jetstream.PullHeartbeat(heartbeat))
 	if err != nil {
 		return nil, unavailable("subscribe to the log", err)
 	}
@@ -44,6 +48,7 @@ type subscription struct {
 	arrived  chan jetstream.Msg // closed when no more will come; then failed tells why
 	failed   error
 	next     eventstore.Position // the position that Next returns next
+	broken   error               // what is wrong at that position, which Next has found
 
 	stop     chan struct{}
 	stopOnce sync.Once
@@ -71,6 +76,9 @@ func (s *subscription) receive() {
 
 // Next returns the events that have arrived, after waiting for the first.
 func (s *subscription) Next(ctx context.Context, limit int) ([]eventstore.Envelope, error) {
+	if s.broken != nil {
+		return nil, s.broken
+	}
 	limit = max(limit, 1)
 	var first jetstream.Msg
 	select {
@@ -86,7 +94,11 @@ func (s *subscription) Next(ctx context.Context, limit int) ([]eventstore.Envelo
 	for m := first; ; {
 		e, err := s.decode(m)
 		if err != nil {
-			return nil, err
+			s.broken = err
+			if len(events) == 0 {
+				return nil, err
+			}
+			return events, nil // the next call tells
 		}
 		events = append(events, e)
 		s.next++

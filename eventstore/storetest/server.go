@@ -61,3 +61,19 @@ func stop(s *server.Server) {
 	s.Shutdown()
 	s.WaitForShutdown()
 }
+
+// Eventually polls a condition until it holds and fails the test when that takes too long.
+func Eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(startTimeout)
+	defer deadline.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			t.Fatalf("in vain waited %s until %s", startTimeout, what)
+		}
+	}
+}
