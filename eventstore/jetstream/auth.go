@@ -68,7 +68,7 @@ func restrict(s Subjects, own []string) *server.SubjectPermission {
 // ownPublish and ownSubscribe are the subjects of the process itself. Denied to everyone else.
 var (
 	ownPublish = []string{
-		"accounts.evt.>", "accounts.key.>", "$KV.>", "$SYS.>",
+		"accounts.evt.>", "accounts.key.>", "accounts.export.>", "accounts.exportjob.>", "$KV.>", "$SYS.>",
 		"$JS.API.STREAM.CREATE.>", "$JS.API.STREAM.UPDATE.>", "$JS.API.STREAM.DELETE.>",
 		"$JS.API.STREAM.PURGE.>", "$JS.API.STREAM.MSG.DELETE.>",
 		"$JS.API.STREAM.SNAPSHOT.>", "$JS.API.STREAM.RESTORE.>",

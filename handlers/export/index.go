@@ -88,14 +88,14 @@ func (x *index) get(app domain.AppID, id string) (Job, bool) {
 }
 
 // list returns jobs of an application, the newest first, from the one after the job named; it
-// begins with the newest when after is empty or unknown.
+// begins with the newest when after is empty. There is none after an unknown one.
 func (x *index) list(app domain.AppID, limit int, after string) (jobs []Job, more bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	keys := x.byApp[app]
 	end := len(keys)
-	if i := slices.Index(keys, jobKey{app, after}); after != "" && i >= 0 {
-		end = i
+	if after != "" {
+		end = slices.Index(keys, jobKey{app, after})
 	}
 	for i := end - 1; i >= 0; i-- {
 		if len(jobs) == limit {

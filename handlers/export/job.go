@@ -54,6 +54,9 @@ type Job struct {
 	sequence                   uint64 // of the requested event
 }
 
+// Attempts returns how often the job has been begun.
+func (j Job) Attempts() int { return j.attempts }
+
 // fold returns the job after an event. Events that come too late change nothing,
 // so that of several that would finish the job the first one counts.
 func (j Job) fold(e Event) Job {

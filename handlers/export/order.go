@@ -28,10 +28,9 @@ const MaxRequestIDBytes = 64
 
 // Codes of rejections.
 const (
-	CodeNotFound  domain.Code = "export_not_found"
-	CodeFinished  domain.Code = "export_finished"
-	CodeIDReused  domain.Code = "command_id_reused"
-	codeNoCommand domain.Code = domain.CodeRequired
+	CodeNotFound domain.Code = "export_not_found"
+	CodeFinished domain.Code = "export_finished"
+	CodeIDReused domain.Code = "command_id_reused"
 )
 
 func (r Request) check() error {
@@ -39,7 +38,7 @@ func (r Request) check() error {
 		return nil
 	}
 	return &domain.Rejection{Code: domain.CodeInvalid, Detail: "the command cannot be accepted without an id", Fields: []domain.FieldError{{
-		Field: "command_id", Code: codeNoCommand, Detail: fmt.Sprintf("1 to %d visible ASCII characters", MaxRequestIDBytes),
+		Field: "command_id", Code: domain.CodeRequired, Detail: fmt.Sprintf("1 to %d visible ASCII characters", MaxRequestIDBytes),
 	}}}
 }
 
@@ -50,13 +49,12 @@ func jobID(app domain.AppID, commandID string) string {
 	sum := sha256.Sum256([]byte("export\x00" + string(app) + "\x00" + commandID))
 	var id ulid.ULID
 	copy(id[:], sum[:len(id)])
-	var ms uint64
-	if c, err := ulid.ParseStrict(strings.ToUpper(commandID)); err == nil {
-		ms = c.Time()
+	const timeBytes = 6
+	command, err := ulid.ParseStrict(strings.ToUpper(commandID))
+	if err != nil {
+		command = ulid.ULID{}
 	}
-	if err := id.SetTime(ms); err != nil {
-		panic("export: the time of a ULID is always in range: " + err.Error())
-	}
+	copy(id[:timeBytes], command[:timeBytes])
 	return id.String()
 }
 
@@ -80,7 +78,7 @@ func (s *Service) Order(ctx context.Context, req Request, spec Spec) (Job, error
 	}
 	e := s.event(Requested, Job{App: spec.App, ID: jobID(spec.App, req.ID), CommandID: req.ID, correlationID: req.CorrelationID, traceParent: req.TraceParent})
 	e.Actor, e.Spec, e.MinPosition = req.Actor, spec, uint64(position)
-	e.Sequence, err = s.Events.Publish(ctx, e, true)
+	e.Sequence, err = s.cfg.Events.Publish(ctx, e, true)
 	if errors.Is(err, ErrExists) {
 		return s.orderedBefore(ctx, e)
 	}
@@ -88,8 +86,8 @@ func (s *Service) Order(ctx context.Context, req Request, spec Spec) (Job, error
 		return Job{}, fmt.Errorf("order export %s: %w", e.Job, err)
 	}
 	// A job whose event is written but that is not in the queue is put there by the next sweep.
-	if err := s.Queue.Enqueue(ctx, e.App, e.Job); err != nil {
-		s.Logger.Warn("an export waits for the next sweep to be queued", "app", e.App, "job", e.Job, "error", err)
+	if err := s.cfg.Queue.Enqueue(ctx, e.App, e.Job); err != nil {
+		s.cfg.Logger.Warn("an export waits for the next sweep to be queued", "app", e.App, "job", e.Job, "error", err)
 	}
 	s.awaitOwn(ctx, e.Sequence)
 	return Job{}.fold(e), nil
@@ -98,17 +96,17 @@ func (s *Service) Order(ctx context.Context, req Request, spec Spec) (Job, error
 // orderPosition returns the end of the log, which an application that is known
 // lies before.
 func (s *Service) orderPosition(ctx context.Context, app domain.AppID) (eventstore.Position, error) {
-	last, err := s.Log.Last(ctx)
+	last, err := s.cfg.Log.Last(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("order export: %w", err)
 	}
-	_, _, err = s.Accounts.App(ctx, app)
+	_, _, err = s.cfg.Accounts.App(ctx, app)
 	if errors.Is(err, domain.CodeAppNotFound) {
 		// It may have been created a moment ago.
-		if werr := s.Waiter.WaitFor(ctx, last); werr != nil {
+		if werr := s.cfg.Waiter.WaitFor(ctx, last); werr != nil {
 			return 0, fmt.Errorf("order export: %w", werr)
 		}
-		_, _, err = s.Accounts.App(ctx, app)
+		_, _, err = s.cfg.Accounts.App(ctx, app)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("order export: %w", err)
@@ -126,8 +124,8 @@ func (s *Service) orderedBefore(ctx context.Context, e Event) (Job, error) {
 		return Job{}, &domain.Rejection{Code: CodeIDReused, Detail: fmt.Sprintf("command %s has ordered export %s, which asks for something else; give a new command a new id", e.CommandID, e.Job)}
 	}
 	if !job.Status.Finished() {
-		if err := s.Queue.Enqueue(ctx, e.App, e.Job); err != nil {
-			s.Logger.Warn("an export waits for the next sweep to be queued", "app", e.App, "job", e.Job, "error", err)
+		if err := s.cfg.Queue.Enqueue(ctx, e.App, e.Job); err != nil {
+			s.cfg.Logger.Warn("an export waits for the next sweep to be queued", "app", e.App, "job", e.Job, "error", err)
 		}
 	}
 	return job, nil
@@ -140,7 +138,7 @@ func (s *Service) awaitOwn(ctx context.Context, sequence uint64) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if err := s.index.waitFor(ctx, sequence); err != nil {
-		s.Logger.Debug("the index of exports is behind", "sequence", sequence)
+		s.cfg.Logger.Debug("the index of exports is behind", "sequence", sequence)
 	}
 }
 
@@ -160,7 +158,7 @@ func (s *Service) Cancel(ctx context.Context, req Request, app domain.AppID, id 
 	if !job.Status.Finished() {
 		e := s.event(Cancelled, job)
 		e.Actor, e.CausationID = req.Actor, req.ID
-		sequence, err := s.Events.Publish(ctx, e, true)
+		sequence, err := s.cfg.Events.Publish(ctx, e, true)
 		switch {
 		case err == nil:
 			s.awaitOwn(ctx, sequence)
@@ -180,7 +178,7 @@ func (s *Service) Cancel(ctx context.Context, req Request, app domain.AppID, id 
 // event returns a new event of a job.
 func (s *Service) event(t EventType, j Job) Event {
 	return Event{
-		ID: ulid.Make().String(), Type: t, App: j.App, Job: j.ID, Time: s.Now().UTC(), Actor: j.RequestedBy,
+		ID: ulid.Make().String(), Type: t, App: j.App, Job: j.ID, Time: s.cfg.Now().UTC(), Actor: j.RequestedBy,
 		CommandID: j.CommandID, CausationID: j.CommandID, CorrelationID: j.correlationID, TraceParent: j.traceParent,
 	}
 }
@@ -190,7 +188,7 @@ func (s *Service) load(ctx context.Context, app domain.AppID, id string) (Job, e
 	if _, err := ulid.ParseStrict(id); err != nil || app == "" {
 		return Job{}, notFound(app, id)
 	}
-	events, err := s.Events.Load(ctx, app, id)
+	events, err := s.cfg.Events.Load(ctx, app, id)
 	if err != nil {
 		return Job{}, fmt.Errorf("load export %s: %w", id, err)
 	}

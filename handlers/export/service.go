@@ -115,9 +115,10 @@ const (
 // Service orders, does, watches and ends exports. It is safe for concurrent use. Run must
 // be running for jobs to be listed and ended.
 type Service struct {
-	Config
-	index   *index
-	running running
+	cfg        Config
+	index      *index
+	running    running
+	forgetting sync.Mutex
 }
 
 // New returns a service.
@@ -135,7 +136,7 @@ func New(cfg Config) (*Service, error) {
 	setDefault(&cfg.URLLife, DefaultURLLife)
 	setDefault(&cfg.MaxAttempts, DefaultMaxAttempts)
 	setDefault(&cfg.MaxListed, DefaultMaxListed)
-	return &Service{Config: cfg, index: newIndex(cfg.MaxListed)}, nil
+	return &Service{cfg: cfg, index: newIndex(cfg.MaxListed)}, nil
 }
 
 func setDefault[T comparable](v *T, def T) {
@@ -166,20 +167,20 @@ func (s *Service) follow(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		s.Logger.Warn("the events of exports cannot be followed; trying again", "error", err)
+		s.cfg.Logger.Warn("the events of exports cannot be followed; trying again", "error", err)
 		sleep(ctx, pause)
 	}
 }
 
 func (s *Service) followOnce(ctx context.Context) error {
-	last, err := s.Events.Last(ctx)
+	last, err := s.cfg.Events.Last(ctx)
 	if err != nil {
 		return err
 	}
 	if s.index.applied() >= last {
 		s.index.setReady()
 	}
-	for e, err := range s.Events.Follow(ctx, s.index.applied()+1, "", "") {
+	for e, err := range s.cfg.Events.Follow(ctx, s.index.applied()+1, "", "") {
 		if err != nil {
 			return err
 		}
@@ -212,7 +213,7 @@ func (s *Service) sweepRegularly(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		if err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
-			s.Logger.Warn("files of exports cannot be tidied; trying again", "error", err)
+			s.cfg.Logger.Warn("files of exports cannot be tidied; trying again", "error", err)
 		}
 		select {
 		case <-tick.C:

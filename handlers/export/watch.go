@@ -51,7 +51,7 @@ func (s *Service) Watch(ctx context.Context, app domain.AppID, id string) iter.S
 			return
 		}
 		var seen Job
-		for e, err := range s.Events.Follow(ctx, job.sequence, app, id) {
+		for e, err := range s.cfg.Events.Follow(ctx, job.sequence, app, id) {
 			if err != nil {
 				yield(Event{}, err)
 				return
@@ -66,7 +66,7 @@ func (s *Service) Watch(ctx context.Context, app domain.AppID, id string) iter.S
 
 // replay yields the events of a job that is over.
 func (s *Service) replay(ctx context.Context, app domain.AppID, id string, yield func(Event, error) bool) {
-	events, err := s.Events.Load(ctx, app, id)
+	events, err := s.cfg.Events.Load(ctx, app, id)
 	if err != nil {
 		yield(Event{}, err)
 		return
@@ -81,16 +81,16 @@ func (s *Service) replay(ctx context.Context, app domain.AppID, id string, yield
 // Link mints a URL that serves the job's file, and tells until when. Both are zero for a
 // job without a file. A URL never outlives its file.
 func (s *Service) Link(ctx context.Context, j Job) (url string, until time.Time, err error) {
-	return s.link(ctx, j, s.URLLife)
+	return s.link(ctx, j, s.cfg.URLLife)
 }
 
 func (s *Service) link(ctx context.Context, j Job, life time.Duration) (string, time.Time, error) {
-	now := s.Now()
+	now := s.cfg.Now()
 	if j.Status != StatusCompleted || j.mustExpire() || !now.Before(j.ExpiresAt) {
 		return "", time.Time{}, nil
 	}
 	life = min(life, j.ExpiresAt.Sub(now))
-	url, err := s.Files.URL(ctx, j.File(), life)
+	url, err := s.cfg.Files.URL(ctx, j.File(), life)
 	if err != nil {
 		return "", time.Time{}, err
 	}

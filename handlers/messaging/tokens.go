@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"iter"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"rollcall/handlers/access"
@@ -108,7 +110,15 @@ func (t *Tokens) Watch(ctx context.Context) iter.Seq2[[]access.Record, error] {
 // The consumer is told of each record that has arrived and sends anew what is not told. So a
 // record that is lost with a connection needs neither a next one nor a reconnect to be missed. That
 // records may then arrive twice or late is nothing to access.Store.
-func (t *Tokens) watch(ctx context.Context, yield func([]access.Record, error) bool) (more bool, _ error) {
+func (t *Tokens) watch(ctx context.Context, yield func([]access.Record, error) bool) (more bool, fault error) {
+	ctx, release := whileConnected(ctx, t.js.Conn())
+	defer release()
+	// The client itself says nothing of a lost connection; the cause does.
+	defer func() {
+		if cause := context.Cause(ctx); cause != nil {
+			fault = cause
+		}
+	}()
 	create, cancel := context.WithTimeout(ctx, watchTimeout)
 	defer cancel()
 	consumer, err := t.js.CreateConsumer(create, "KV_"+tokenBucket, jetstream.ConsumerConfig{
@@ -117,7 +127,7 @@ func (t *Tokens) watch(ctx context.Context, yield func([]access.Record, error) b
 		AckPolicy:         jetstream.AckExplicitPolicy,
 		AckWait:           watchAckWait,
 		MaxAckPending:     -1,
-		InactiveThreshold: 30 * time.Second,
+		InactiveThreshold: 5 * time.Second,
 		MemoryStorage:     true,
 		Replicas:          1,
 	})
@@ -159,6 +169,27 @@ func (t *Tokens) watch(ctx context.Context, yield func([]access.Record, error) b
 			return false, nil
 		}
 		all = nil // what was yielded belongs to the caller
+	}
+}
+
+// errDisconnected is the cause of a context that whileConnected has ended.
+var errDisconnected = errors.New("the connection to the server is lost")
+
+// whileConnected returns a context that ends when the connection is lost the next time, and
+// a function that releases what it holds.
+func whileConnected(ctx context.Context, nc *nats.Conn) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	lost := nc.StatusChanged(nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if _, ok := <-lost; ok {
+			cancel(errDisconnected)
+		}
+	})
+	return ctx, func() {
+		nc.RemoveStatusListener(lost)
+		wg.Wait()
+		cancel(nil)
 	}
 }
 

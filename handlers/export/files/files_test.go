@@ -1,0 +1,298 @@
+package files_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"rollcall/handlers/export"
+	"rollcall/handlers/export/files"
+)
+
+const content = "user_id,nickname\r\nu1,김\r\n"
+
+var file = export.FileName{App: "shop", Job: "01ARZ3NDEKTSV4RRFFQ69G5FAV", Name: "accounts-shop-42.csv"}
+
+// fixture is a store in a folder with one file and a server for it.
+type fixture struct {
+	store  *files.Store
+	folder string
+	now    time.Time
+	url    string // of the file, for a minute
+}
+
+func newFixture(t *testing.T) *fixture {
+	t.Helper()
+	f := &fixture{folder: filepath.Join(t.TempDir(), "exports"), now: time.Now()}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { f.store.ServeHTTP(w, r) }))
+	t.Cleanup(srv.Close)
+	secret, err := files.LoadSecret(filepath.Join(t.TempDir(), "secret"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.store, err = files.Open(t.Context(), files.Config{URL: "file://" + f.folder, Secret: secret, BaseURL: srv.URL, Now: func() time.Time { return f.now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := f.store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	f.put(t, file, content)
+	if f.url, err = f.store.URL(t.Context(), file, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func (f *fixture) put(t *testing.T, name export.FileName, content string) {
+	t.Helper()
+	up, err := f.store.Create(t.Context(), name, export.CSV)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(up, content); err != nil {
+		t.Fatal(err)
+	}
+	if err := up.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	up.Abort() // does nothing any more
+}
+
+// do sends a request with headers given as pairs.
+func do(t *testing.T, method, url string, headers ...string) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res, string(body)
+}
+
+func TestAFileIsServedWithItsNameAndType(t *testing.T) {
+	f := newFixture(t)
+	for _, method := range []string{http.MethodGet, http.MethodHead} {
+		res, body := do(t, method, f.url)
+		if res.StatusCode != http.StatusOK || res.ContentLength != int64(len(content)) {
+			t.Errorf("%s answers %s with length %d", method, res.Status, res.ContentLength)
+		}
+		if method == http.MethodGet && body != content {
+			t.Errorf("got %q", body)
+		}
+		for name, want := range map[string]string{
+			"Content-Type":           "text/csv; charset=utf-8",
+			"Content-Disposition":    "attachment; filename=accounts-shop-42.csv",
+			"Cache-Control":          "private, no-store",
+			"X-Content-Type-Options": "nosniff",
+			"Accept-Ranges":          "bytes",
+		} {
+			if got := res.Header.Get(name); got != want {
+				t.Errorf("%s: %s is %q, want %q", method, name, got, want)
+			}
+		}
+	}
+}
+
+func TestPartsAndConditionsAreServed(t *testing.T) {
+	f := newFixture(t)
+	res, body := do(t, http.MethodGet, f.url, "Range", "bytes=5-10")
+	etag := res.Header.Get("ETag")
+	if etag == "" {
+		t.Fatal("there is no ETag")
+	}
+	if res.StatusCode != http.StatusPartialContent || body != content[5:11] {
+		t.Errorf("a range answers %s with %q", res.Status, body)
+	}
+	if res, body = do(t, http.MethodGet, f.url, "Range", "bytes=-4"); body != content[len(content)-4:] {
+		t.Errorf("the last bytes answer %s with %q", res.Status, body)
+	}
+	if res, _ = do(t, http.MethodGet, f.url, "Range", "bytes=1000-"); res.StatusCode != http.StatusRequestedRangeNotSatisfiable {
+		t.Errorf("a range past the end answers %s", res.Status)
+	}
+	if res, _ = do(t, http.MethodGet, f.url, "If-None-Match", etag); res.StatusCode != http.StatusNotModified {
+		t.Errorf("If-None-Match answers %s", res.Status)
+	}
+	if res, body = do(t, http.MethodGet, f.url, "If-Range", etag, "Range", "bytes=0-3"); res.StatusCode != http.StatusPartialContent || body != content[:4] {
+		t.Errorf("If-Range answers %s with %q", res.Status, body)
+	}
+	later := time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)
+	if res, _ = do(t, http.MethodGet, f.url, "If-Modified-Since", later); res.StatusCode != http.StatusNotModified {
+		t.Errorf("If-Modified-Since answers %s", res.Status)
+	}
+}
+
+func TestAURLThatWasNotGivenOutIsRefused(t *testing.T) {
+	f := newFixture(t)
+	other := file
+	other.Job = "01ARZ3NDEKTSV4RRFFQ69G5FAW"
+	f.put(t, other, "secret of another job")
+	u, err := url.Parse(f.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := "http://" + u.Host
+	signed := "?" + u.RawQuery
+	cases := map[string]string{
+		"no signature":        host + u.Path,
+		"another job":         host + strings.Replace(u.Path, file.Job, other.Job, 1) + signed,
+		"another application": host + strings.Replace(u.Path, "/shop/", "/shoq/", 1) + signed,
+		"another name":        host + strings.Replace(u.Path, "-42", "-43", 1) + signed,
+		"a later end":         strings.Replace(f.url, "expires=", "expires=9", 1),
+		"half a signature":    f.url[:len(f.url)-10],
+		"no base64":           f.url + "!",
+		"a folder":            host + files.PathPrefix + "shop/" + signed,
+		"the prefix alone":    host + files.PathPrefix,
+		"a way up":            host + files.PathPrefix + "shop/..%2f..%2fetc/passwd" + signed,
+		"a way up in parts":   host + files.PathPrefix + "shop/x/../" + file.Job + "/" + file.Name + signed,
+	}
+	for name, target := range cases {
+		t.Run(name, func(t *testing.T) {
+			res, body := do(t, http.MethodGet, target)
+			if res.StatusCode != http.StatusForbidden || !strings.Contains(body, `"code":"invalid_signature"`) ||
+				res.Header.Get("Content-Type") != "application/problem+json" {
+				t.Errorf("answers %s: %s", res.Status, body)
+			}
+		})
+	}
+	t.Run("another method", func(t *testing.T) {
+		if res, _ := do(t, http.MethodPut, f.url); res.StatusCode != http.StatusMethodNotAllowed || res.Header.Get("Allow") != "GET, HEAD" {
+			t.Errorf("PUT answers %s", res.Status)
+		}
+	})
+}
+
+func TestAURLExpires(t *testing.T) {
+	f := newFixture(t)
+	f.now = f.now.Add(time.Minute + time.Second)
+	res, body := do(t, http.MethodGet, f.url)
+	if res.StatusCode != http.StatusForbidden || !strings.Contains(body, `"code":"url_expired"`) {
+		t.Errorf("answers %s: %s", res.Status, body)
+	}
+}
+
+func TestAURLToARemovedFileSaysThatItIsGone(t *testing.T) {
+	f := newFixture(t)
+	for range 2 { // removing twice is no error
+		if err := f.store.Delete(t.Context(), file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	res, body := do(t, http.MethodGet, f.url)
+	if res.StatusCode != http.StatusGone || !strings.Contains(body, `"code":"export_expired"`) {
+		t.Errorf("answers %s: %s", res.Status, body)
+	}
+}
+
+func TestAFileThatIsNotCommittedCannotBeRead(t *testing.T) {
+	f := newFixture(t)
+	half := file
+	half.Name = "accounts-shop-43.csv"
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	link, err := f.store.URL(ctx, half, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	up, err := f.store.Create(ctx, half, export.CSV)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(up, content); err != nil {
+		t.Fatal(err)
+	}
+	if res, _ := do(t, http.MethodGet, link); res.StatusCode != http.StatusGone {
+		t.Errorf("a half-written file answers %s", res.Status)
+	}
+	cancel()
+	if err := up.Commit(); err == nil {
+		t.Error("a file was committed after its context had ended")
+	}
+	up.Abort()
+	if err := filepath.WalkDir(f.folder, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && !strings.HasSuffix(path, file.Name) {
+			t.Errorf("left is %s", path)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestTheFolderAndItsFilesArePrivate(t *testing.T) {
+	f := newFixture(t)
+	if err := filepath.WalkDir(f.folder, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil && info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s has mode %v", path, info.Mode())
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestASecretIsMadeOnceAndKept(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "secret")
+	first, err := files.LoadSecret(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := files.LoadSecret(path)
+	if err != nil || string(first) != string(second) || len(first) < files.MinSecretBytes {
+		t.Errorf("read again it has %d bytes, %v", len(second), err)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("its mode is %v, %v", info.Mode(), err)
+	}
+	if err := os.WriteFile(path, []byte("short"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := files.LoadSecret(path); err == nil || errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a short secret gives %v", err)
+	}
+}
+
+func TestAStoreThatCannotWorkIsRefused(t *testing.T) {
+	secret := make([]byte, files.MinSecretBytes)
+	for name, cfg := range map[string]files.Config{
+		"no URL":            {Secret: secret, BaseURL: "http://localhost"},
+		"a path":            {URL: "/exports", Secret: secret, BaseURL: "http://localhost"},
+		"another host":      {URL: "file://elsewhere/exports", Secret: secret, BaseURL: "http://localhost"},
+		"an unknown scheme": {URL: "gopher://exports"},
+		"a short secret":    {URL: "file://" + t.TempDir(), Secret: secret[1:], BaseURL: "http://localhost"},
+		"no base":           {URL: "file://" + t.TempDir(), Secret: secret},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if s, err := files.Open(t.Context(), cfg); err == nil {
+				t.Errorf("opened %v", s)
+			}
+		})
+	}
+}

@@ -1,0 +1,129 @@
+package export
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"rollcall/domain"
+)
+
+const (
+	flushBytes    = 128 << 10 // how much is encoded before it is written
+	checkRows     = 256       // how many rows go by between two looks at the context
+	progressEvery = 500 * time.Millisecond
+)
+
+// fileWriter writes accounts to an upload and counts what it writes. Its counters may
+// be read while it works.
+type fileWriter struct {
+	name     FileName
+	position uint64
+	rows     atomic.Int64
+	bytes    atomic.Int64
+
+	upload Upload
+	hash   hash.Hash
+	enc    Encoder
+}
+
+func newFileWriter(ctx context.Context, files Files, name FileName, spec Spec) (*fileWriter, error) {
+	enc, err := NewEncoder(spec.Format, spec.Fields)
+	if err != nil {
+		return nil, err
+	}
+	upload, err := files.Create(ctx, name, spec.Format)
+	if err != nil {
+		return nil, fmt.Errorf("begin the file: %w", err)
+	}
+	return &fileWriter{name: name, upload: upload, hash: sha256.New(), enc: enc}, nil
+}
+
+// writeAll encodes and writes all accounts of a snapshot. Memory does not grow with them.
+func (w *fileWriter) writeAll(ctx context.Context, snap domain.Snapshot) error {
+	buf := w.enc.Begin(make([]byte, 0, flushBytes+flushBytes/4))
+	var rows int64
+	for a, err := range snap.Accounts {
+		if err != nil {
+			return fmt.Errorf("read the accounts: %w", err)
+		}
+		if rows++; rows%checkRows == 0 {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			w.rows.Store(rows)
+		}
+		if buf = w.enc.Append(buf, &a); len(buf) >= flushBytes {
+			if err := w.flush(buf); err != nil {
+				return err
+			}
+			buf = buf[:0]
+		}
+	}
+	w.rows.Store(rows)
+	return w.flush(w.enc.End(buf))
+}
+
+func (w *fileWriter) flush(b []byte) error {
+	if len(b) == 0 {
+		return nil
+	}
+	w.hash.Write(b) // never fails
+	if _, err := w.upload.Write(b); err != nil {
+		return fmt.Errorf("write the file: %w", err)
+	}
+	w.bytes.Add(int64(len(b)))
+	return nil
+}
+
+func (w *fileWriter) commit() error {
+	if err := w.upload.Commit(); err != nil {
+		w.upload.Abort()
+		return fmt.Errorf("finish the file: %w", err)
+	}
+	return nil
+}
+
+func (w *fileWriter) abort() { w.upload.Abort() }
+
+// sum returns the SHA-256 of what was written, in hexadecimal digits.
+func (w *fileWriter) sum() string { return hex.EncodeToString(w.hash.Sum(nil)) }
+
+// report publishes the progress of a writer at once and then regularly, until the returned function
+// is called, which waits for the last event. Progress that cannot be told is not an error.
+func (s *Service) report(ctx context.Context, job Job, w *fileWriter, total int64) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(progressEvery)
+		defer tick.Stop()
+		for done := int64(-1); ; {
+			if rows := w.rows.Load(); rows != done {
+				done = rows
+				s.publishProgress(ctx, job, w.position, Progress{Done: rows, Total: total})
+			}
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	return func() {
+		cancel()
+		wg.Wait()
+	}
+}
+
+func (s *Service) publishProgress(ctx context.Context, job Job, position uint64, p Progress) {
+	e := s.event(Progressed, job)
+	e.Position, e.Progress = position, p
+	if _, err := s.cfg.Events.Publish(ctx, e, false); err != nil && ctx.Err() == nil {
+		s.cfg.Logger.Warn("the progress of an export could not be told", "app", job.App, "job", job.ID, "error", err)
+	}
+}

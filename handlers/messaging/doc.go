@@ -1,0 +1,10 @@
+// Package messaging carries messages over NATS JetStream for the use cases: export
+// jobs and export events, and the records that instances share.
+//
+// Publisher and Subscriber are watermill's over nats.go's jetstream package. A
+// message is acknowledged only after its handler has said so, a message that nobody acknowledged is
+// delivered again, and messages with one key keep their order.
+//
+// The package must never publish on the subjects of the log, decide what a command
+// leads to, or acknowledge a message on its own.
+package messaging

@@ -1,0 +1,121 @@
+package messaging
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"rollcall/domain"
+)
+
+// exportJobPrefix begins the subjects of export jobs, followed by the application and the job.
+const exportJobPrefix = "accounts.exportjob."
+
+// exportWorkers is the durable consumer that all workers share.
+const exportWorkers = "export-workers"
+
+// exportJob is what the queue holds of a job. The rest is in the job's events.
+type exportJob struct {
+	App domain.AppID `json:"app"`
+	Job string       `json:"job_id"`
+}
+
+// Enqueue adds a job to the queue unless it is there.
+func (x *Exports) Enqueue(ctx context.Context, app domain.AppID, job string) error {
+	data, err := json.Marshal(exportJob{App: app, Job: job})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, defaultTimeout)
+	defer cancel()
+	_, err = x.js.Publish(ctx, exportJobPrefix+string(app)+"."+job, data)
+	var api *jetstream.APIError
+	if errors.As(err, &api) && api.ErrorCode == errCodeStoreFailed && api.Description == errMaxPerSubject {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("queue export %s: %w", job, err)
+	}
+	return nil
+}
+
+// The answer to a message on a subject that has as many as the stream allows.
+const (
+	errCodeStoreFailed = 10077
+	errMaxPerSubject   = "maximum messages per subject exceeded"
+)
+
+// ExportWorkerConfig tells how export jobs are worked on.
+type ExportWorkerConfig struct {
+	// Work does a job. An error means that it is to be tried again later.
+	Work func(ctx context.Context, app domain.AppID, job string) error
+	// Concurrency is how many jobs are worked on at once: 2.
+	Concurrency int
+	// RetryAfter and MaxRetryAfter are the pause before a job is tried again and what it grows to: 1 s and 1 min.
+	RetryAfter, MaxRetryAfter time.Duration
+	// AckWait is how long it takes until a job of a worker that died is given to another one: 30 s. The same for all
+	// workers.
+	AckWait time.Duration
+	Logger  *slog.Logger
+}
+
+// stopTimeout is how long a job may go on once its context is cancelled.
+const stopTimeout = 5 * time.Second
+
+// RunExportWorker works on export jobs until ctx ends, which cancels the work in progress; those jobs go back to
+// the queue. It returns nil then, and otherwise why it could not begin.
+func (x *Exports) RunExportWorker(ctx context.Context, cfg ExportWorkerConfig) error {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	const defaultConcurrency = 2
+	positive(&cfg.Concurrency, defaultConcurrency)
+	subscriber, err := NewSubscriber(x.js, SubscriberConfig{
+		Consumer: exportWorkers, Lanes: cfg.Concurrency, CloseTimeout: stopTimeout, AckWait: cfg.AckWait, Logger: cfg.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	router, err := NewRouter(RouterConfig{
+		RetryAfter: cfg.RetryAfter, MaxRetryAfter: cfg.MaxRetryAfter,
+		Retry:        func(error) bool { return ctx.Err() == nil },
+		CloseTimeout: 2 * stopTimeout, Logger: cfg.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	router.AddConsumerHandler("export", StreamExportJobs, subscriber, func(m *message.Message) error {
+		return workOn(ctx, m, cfg)
+	})
+	// The router must not see ctx end: it would cancel what it is to wait for.
+	stop := context.AfterFunc(ctx, func() {
+		if err := router.Close(); err != nil {
+			cfg.Logger.Warn("an export did not stop in time", "error", err)
+		}
+	})
+	defer stop()
+	if err := router.Run(context.WithoutCancel(ctx)); err != nil {
+		return fmt.Errorf("work on exports: %w", err)
+	}
+	return nil
+}
+
+// workOn handles one message of the queue.
+func workOn(ctx context.Context, m *message.Message, cfg ExportWorkerConfig) error {
+	var job exportJob
+	if err := json.Unmarshal(m.Payload, &job); err != nil || job.App == "" || job.Job == "" {
+		// Nobody but Rollcall writes to the queue, and nobody waits for this.
+		cfg.Logger.Error("the queue of exports holds something that is no job; dropped", "message", m.UUID, "error", err)
+		return nil
+	}
+	work, cancel := context.WithCancel(m.Context())
+	defer cancel()
+	defer context.AfterFunc(ctx, cancel)()
+	return cfg.Work(work, job.App, job.Job)
+}

@@ -1,0 +1,220 @@
+package messaging
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
+
+	"rollcall/domain"
+	"rollcall/handlers/export"
+)
+
+// Exports keeps the events of exports and the queue of their jobs in streams. It
+// implements export.Events and export.Queue and is safe for concurrent use.
+type Exports struct {
+	js     jetstream.JetStream
+	events jetstream.Stream
+}
+
+var (
+	_ export.Events = (*Exports)(nil)
+	_ export.Queue  = (*Exports)(nil)
+)
+
+// OpenExports opens the streams EXPORTS and EXPORT_JOBS, and creates them on the given number of servers
+// where there are none; zero replicas means one. ErrStream when one exists with another set-up.
+func OpenExports(ctx context.Context, js jetstream.JetStream, replicas int) (*Exports, error) {
+	events, err := openStream(ctx, js, exportsConfig(replicas))
+	if err != nil {
+		return nil, err
+	}
+	if _, err := openStream(ctx, js, exportJobsConfig(replicas)); err != nil {
+		return nil, err
+	}
+	return &Exports{js: js, events: events}, nil
+}
+
+// Publish adds an event to the stream.
+func (x *Exports) Publish(ctx context.Context, e export.Event, once bool) (uint64, error) {
+	data, err := export.MarshalEvent(e)
+	if err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, defaultTimeout)
+	defer cancel()
+	opts := []jetstream.PublishOpt{jetstream.WithMsgID(e.ID)}
+	if once {
+		opts = append(opts, jetstream.WithExpectLastSequencePerSubject(0))
+	}
+	ack, err := x.js.PublishMsg(ctx, &nats.Msg{
+		Subject: e.Subject(), Data: data,
+		Header: nats.Header{"Content-Type": {"application/cloudevents+json"}},
+	}, opts...)
+	if isConflict(err) {
+		return 0, fmt.Errorf("publish on %s: %w", e.Subject(), export.ErrExists)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("publish on %s: %w", e.Subject(), err)
+	}
+	return ack.Sequence, nil
+}
+
+// isConflict tells whether the stream refused a message because its subject has
+// one. A replicated stream has two codes for it.
+func isConflict(err error) bool {
+	const wrongLastSequence, wrongLastSequenceInFlight = 10071, 10164
+	var api *jetstream.APIError
+	return errors.As(err, &api) && (api.ErrorCode == wrongLastSequence || api.ErrorCode == wrongLastSequenceInFlight)
+}
+
+// Load returns the events of a job, of each type the latest. It may be answered by a replica, but
+// not by one that lacks what the leader of the stream had when Load began.
+func (x *Exports) Load(ctx context.Context, app domain.AppID, job string) ([]export.Event, error) {
+	const patience, between = 5 * time.Second, 20 * time.Millisecond
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	subject := jobSubject(app, job)
+	last, err := x.leaderLast(ctx, subject)
+	if err != nil || last == 0 {
+		return nil, err
+	}
+	for {
+		events, err := x.read(ctx, subject)
+		if err != nil {
+			return nil, err
+		}
+		if n := len(events); n > 0 && events[n-1].Sequence >= last {
+			return events, nil
+		}
+		if pause(ctx, between); ctx.Err() != nil {
+			return nil, fmt.Errorf("read the events of export %s: the replicas are behind the leader: %w", job, ctx.Err())
+		}
+	}
+}
+
+func jobSubject(app domain.AppID, job string) string {
+	return "accounts.export." + string(app) + "." + job + ".*"
+}
+
+// leaderLast asks the leader of the stream for the sequence of the latest message on a subject, zero
+// for none.
+func (x *Exports) leaderLast(ctx context.Context, subject string) (uint64, error) {
+	req, err := json.Marshal(map[string]string{"last_by_subj": subject})
+	if err != nil {
+		return 0, err
+	}
+	reply, err := x.js.Conn().RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+StreamExports, req)
+	if err != nil {
+		return 0, fmt.Errorf("read %s: %w", subject, err)
+	}
+	var answer struct {
+		Error   *jetstream.APIError `json:"error"`
+		Message struct {
+			Sequence uint64 `json:"seq"`
+		} `json:"message"`
+	}
+	if err := json.Unmarshal(reply.Data, &answer); err != nil {
+		return 0, fmt.Errorf("read %s: %w", subject, err)
+	}
+	switch {
+	case answer.Error == nil:
+		return answer.Message.Sequence, nil
+	case answer.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
+		return 0, nil
+	}
+	return 0, fmt.Errorf("read %s: %w", subject, answer.Error)
+}
+
+// read returns the latest event of each subject, in order, as some replica knows them.
+func (x *Exports) read(ctx context.Context, subject string) ([]export.Event, error) {
+	messages, err := jetstreamext.GetLastMsgsFor(ctx, x.js, StreamExports, []string{subject})
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", subject, err)
+	}
+	var events []export.Event
+	for m, err := range messages {
+		if errors.Is(err, jetstreamext.ErrNoMessages) {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", subject, err)
+		}
+		e, err := export.UnmarshalEvent(m.Data)
+		if err != nil {
+			return nil, err
+		}
+		e.Sequence = m.Sequence
+		events = append(events, e)
+	}
+	slices.SortFunc(events, func(a, b export.Event) int { return cmp.Compare(a.Sequence, b.Sequence) })
+	return events, nil
+}
+
+// Follow yields the events from a sequence onwards.
+func (x *Exports) Follow(ctx context.Context, from uint64, app domain.AppID, job string) iter.Seq2[export.Event, error] {
+	return func(yield func(export.Event, error) bool) {
+		err := x.follow(ctx, from, app, job, yield)
+		if err != nil {
+			yield(export.Event{}, err)
+		}
+	}
+}
+
+// follow calls yield until it has had enough, which is no error.
+func (x *Exports) follow(ctx context.Context, from uint64, app domain.AppID, job string, yield func(export.Event, error) bool) error {
+	cfg := jetstream.OrderedConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(from, 1),
+		InactiveThreshold: time.Minute,
+	}
+	if job != "" {
+		cfg.FilterSubjects = []string{jobSubject(app, job)}
+	}
+	consumer, err := x.js.OrderedConsumer(ctx, StreamExports, cfg)
+	if err != nil {
+		return fmt.Errorf("follow the events of exports: %w", err)
+	}
+	messages, err := consumer.Messages()
+	if err != nil {
+		return fmt.Errorf("follow the events of exports: %w", err)
+	}
+	defer messages.Stop()
+	for {
+		m, err := messages.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return fmt.Errorf("follow the events of exports: %w", err)
+		}
+		meta, err := m.Metadata()
+		if err != nil {
+			return fmt.Errorf("follow the events of exports: %w", err)
+		}
+		e, err := export.UnmarshalEvent(m.Data())
+		if err != nil {
+			return fmt.Errorf("follow the events of exports: at %d: %w", meta.Sequence.Stream, err)
+		}
+		e.Sequence = meta.Sequence.Stream
+		if !yield(e, nil) {
+			return nil
+		}
+	}
+}
+
+// Last returns the sequence of the latest event.
+func (x *Exports) Last(ctx context.Context) (uint64, error) {
+	info, err := x.events.Info(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("look at stream %s: %w", StreamExports, err)
+	}
+	if info.State.Msgs == 0 {
+		return 0, nil
+	}
+	return info.State.LastSeq, nil
+}

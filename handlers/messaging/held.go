@@ -1,0 +1,108 @@
+package messaging
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// delivery is a message that the server waits to hear of.
+type delivery struct {
+	msg      jetstream.Msg
+	sequence uint64 // in the stream
+}
+
+// message returns the message for a handler, a new one each time, since watermill's can be settled
+// only once.
+func (d *delivery) message(stream string) *message.Message {
+	id := d.msg.Headers().Get(jetstream.MsgIDHeader)
+	if id == "" {
+		id = stream + "-" + strconv.FormatUint(d.sequence, 10)
+	}
+	m := message.NewMessage(id, d.msg.Data())
+	m.Metadata = metadataOf(d.msg.Headers())
+	return m
+}
+
+// held are the messages of a subscription that are not settled. The zero value is empty.
+type held struct {
+	mu       sync.Mutex
+	messages map[uint64]*delivery
+}
+
+// add holds a message. It returns nil for one that is held already, which the server has sent again
+// because it had not heard of it for a while.
+func (h *held) add(m jetstream.Msg) *delivery {
+	meta, err := m.Metadata()
+	if err != nil {
+		return nil // not a message of a stream: there is nobody to acknowledge it to
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.messages == nil {
+		h.messages = make(map[uint64]*delivery)
+	}
+	n := meta.Sequence.Stream
+	if h.messages[n] != nil {
+		return nil
+	}
+	d := &delivery{msg: m, sequence: n}
+	h.messages[n] = d
+	return d
+}
+
+// ack settles a message. An acknowledgement that gets lost leads to another delivery.
+func (h *held) ack(d *delivery) {
+	h.mu.Lock()
+	delete(h.messages, d.sequence)
+	h.mu.Unlock()
+	_ = d.msg.Ack()
+}
+
+// all returns what is held in the order of the stream.
+func (h *held) all() []*delivery {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.SortedFunc(maps.Values(h.messages), func(a, b *delivery) int { return cmp.Compare(a.sequence, b.sequence) })
+}
+
+// keepAlive tells the server regularly that the messages are being worked on.
+func (h *held) keepAlive(ctx context.Context, every time.Duration) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			for _, d := range h.all() {
+				_ = d.msg.InProgress() // the next tick tries again
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// giveBack lets the server deliver at once, in their order, what is not settled, and waits until the
+// server has taken notice of all of it: a subscription that begins before could be given later messages first. A
+// message that the server does not hear of is delivered after its wait.
+func (h *held) giveBack(nc *nats.Conn) {
+	messages := h.all()
+	for i, d := range messages {
+		if i < len(messages)-1 {
+			_ = d.msg.Nak()
+			continue
+		}
+		// The server handles acknowledgements in the order of their arrival and answers one that asks for it.
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_, _ = nc.RequestWithContext(ctx, d.msg.Reply(), []byte("-NAK"))
+	}
+}

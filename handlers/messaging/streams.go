@@ -1,0 +1,106 @@
+package messaging
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Names of streams.
+const (
+	StreamExports    = "EXPORTS"
+	StreamExportJobs = "EXPORT_JOBS"
+)
+
+// ErrStream means that a stream exists but is set up in a way that could lose messages
+// or deliver them otherwise than expected.
+var ErrStream = errors.New("the stream is not set up as it must be")
+
+// exportsLife is how long the events of an export are kept.
+const exportsLife = 30 * 24 * time.Hour
+
+// exportsConfig returns the set-up of the stream of export events. Of each job and type of event
+// the latest is kept, so that its size does not grow with the length of an export.
+func exportsConfig(replicas int) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:              StreamExports,
+		Description:       "Events of exports. Written by Rollcall alone.",
+		Subjects:          []string{"accounts.export.>"},
+		Storage:           jetstream.FileStorage,
+		Replicas:          replicas,
+		Retention:         jetstream.LimitsPolicy,
+		Discard:           jetstream.DiscardOld,
+		MaxAge:            exportsLife,
+		MaxMsgsPerSubject: 1,
+		AllowDirect:       true,
+	}
+}
+
+// exportJobsConfig returns the set-up of the queue of export jobs. A job is in it at most once.
+func exportJobsConfig(replicas int) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:                 StreamExportJobs,
+		Description:          "Exports that are to be done. Written by Rollcall alone.",
+		Subjects:             []string{exportJobPrefix + ">"},
+		Storage:              jetstream.FileStorage,
+		Replicas:             replicas,
+		Retention:            jetstream.WorkQueuePolicy,
+		Discard:              jetstream.DiscardNew,
+		MaxMsgsPerSubject:    1,
+		DiscardNewPerSubject: true,
+	}
+}
+
+// openStream returns a stream, which it creates when there is none. A stream that is set up
+// otherwise is ErrStream; nothing is changed about it.
+func openStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (jetstream.Stream, error) {
+	want.Replicas = max(want.Replicas, 1)
+	stream, err := js.Stream(ctx, want.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		stream, err = js.CreateStream(ctx, want)
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+			stream, err = js.Stream(ctx, want.Name) // another instance was faster
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open stream %s: %w", want.Name, err)
+	}
+	if err := checkStream(stream.CachedInfo().Config, want); err != nil {
+		return nil, err
+	}
+	return stream, nil
+}
+
+// checkStream compares what matters of a stream's set-up and names every difference.
+func checkStream(got, want jetstream.StreamConfig) error {
+	var wrong []string
+	check := func(ok bool, name string, got, want any) {
+		if !ok {
+			wrong = append(wrong, fmt.Sprintf("%s is %v, want %v", name, got, want))
+		}
+	}
+	check(slices.Equal(got.Subjects, want.Subjects), "subjects", got.Subjects, want.Subjects)
+	check(got.Storage == want.Storage, "storage", got.Storage, want.Storage)
+	check(got.Replicas >= want.Replicas, "replicas", got.Replicas, want.Replicas)
+	check(got.Retention == want.Retention, "retention", got.Retention, want.Retention)
+	check(got.Discard == want.Discard, "discard", got.Discard, want.Discard)
+	check(got.DiscardNewPerSubject == want.DiscardNewPerSubject, "discard_new_per_subject", got.DiscardNewPerSubject, want.DiscardNewPerSubject)
+	check(max(got.MaxMsgsPerSubject, 0) == max(want.MaxMsgsPerSubject, 0), "max_msgs_per_subject", got.MaxMsgsPerSubject, want.MaxMsgsPerSubject)
+	check(got.MaxAge == want.MaxAge, "max_age", got.MaxAge, want.MaxAge)
+	check(got.MaxMsgs <= 0, "max_msgs", got.MaxMsgs, "no limit")
+	check(got.MaxBytes <= 0, "max_bytes", got.MaxBytes, "no limit")
+	check(got.AllowDirect || !want.AllowDirect, "allow_direct", got.AllowDirect, want.AllowDirect)
+	check(!got.NoAck, "no_ack", got.NoAck, false)
+	check(!got.Sealed, "sealed", got.Sealed, false)
+	check(got.SubjectTransform == nil, "subject_transform", got.SubjectTransform != nil, false)
+	if len(wrong) > 0 {
+		return fmt.Errorf("%w: stream %s: %s; correct the stream with the nats command line and start again",
+			ErrStream, got.Name, strings.Join(wrong, "; "))
+	}
+	return nil
+}

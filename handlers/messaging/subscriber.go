@@ -1,0 +1,144 @@
+package messaging
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// SubscriberConfig tells how a Subscriber works.
+type SubscriberConfig struct {
+	// Consumer is the name of the durable consumer. Subscribers with the same one share the
+	// messages of a stream.
+	Consumer string
+	// Lanes is how many messages of a subscription are in flight at once: 1.
+	Lanes int
+	// Key tells which messages keep their order: those with the same key go through one lane. It holds
+	// as long as a single subscription uses the consumer, and from one to the next with SoleOwner: the server redelivers
+	// what was given back, or in flight when a process died, out of order.
+	// When nil there is no order; any free lane takes the next message, and no lane takes one before it
+	// is free, so that other subscribers can have it.
+	Key func(jetstream.Msg) string
+	// MaxHeld bounds the messages that are taken from the stream ahead with a Key: 1,024.
+	MaxHeld int
+	// AckWait is how long the server waits for a sign of life of a subscriber until it
+	// gives its messages to another: 30 s. Messages that are held are kept alive.
+	AckWait time.Duration
+	// RetryAfter is the pause before a message is handed to its handler again
+	// after a Nack: 100 ms. It doubles each time, up to MaxRetryAfter: 30 s.
+	RetryAfter, MaxRetryAfter time.Duration
+	// CloseTimeout is how long a handler may go on when the subscription ends: 10 s. Then the context of its
+	// message is cancelled and the message will be delivered again.
+	CloseTimeout time.Duration
+	// SoleOwner resets the consumer when a subscription begins, so that what an earlier one left comes in
+	// order. Only for a work queue that no other process reads.
+	SoleOwner bool
+	Logger    *slog.Logger
+}
+
+func (c *SubscriberConfig) setDefaults() {
+	positive(&c.Lanes, 1)
+	positive(&c.MaxHeld, 1024)
+	positive(&c.AckWait, 30*time.Second)
+	positive(&c.RetryAfter, 100*time.Millisecond)
+	positive(&c.MaxRetryAfter, 30*time.Second)
+	positive(&c.CloseTimeout, 10*time.Second)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+func positive[T int | time.Duration](v *T, def T) {
+	if *v <= 0 {
+		*v = def
+	}
+}
+
+// Subscriber receives messages from streams through durable pull consumers. It
+// implements watermill's message.Subscriber and is safe for concurrent use.
+//
+// A message that is nacked stays in its lane and is handed out again there. Nothing is acknowledged to
+// the server that a handler has not acknowledged.
+type Subscriber struct {
+	js  jetstream.JetStream
+	cfg SubscriberConfig
+
+	mu      sync.Mutex
+	closing bool
+	ctx     context.Context // ends with Close
+	cancel  context.CancelFunc
+	subs    sync.WaitGroup
+}
+
+var _ message.Subscriber = (*Subscriber)(nil)
+
+// NewSubscriber returns a subscriber on a connection, which stays the caller's and has to
+// outlive it.
+func NewSubscriber(js jetstream.JetStream, cfg SubscriberConfig) (*Subscriber, error) {
+	if cfg.Consumer == "" {
+		return nil, errors.New("a subscriber needs the name of its consumer")
+	}
+	cfg.setDefaults()
+	s := &Subscriber{js: js, cfg: cfg}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s, nil
+}
+
+// Subscribe delivers the messages of a stream until ctx ends or the subscriber is closed; the
+// channel is closed when everything that was handed out is settled. The stream has to exist. The context of a
+// message has the values of ctx but not its end.
+func (s *Subscriber) Subscribe(ctx context.Context, stream string) (<-chan *message.Message, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return nil, fmt.Errorf("subscribe to %s: %w", stream, ErrClosed)
+	}
+	if s.cfg.SoleOwner {
+		err := s.js.DeleteConsumer(ctx, stream, s.cfg.Consumer)
+		if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+			return nil, fmt.Errorf("subscribe to %s: reset its consumer: %w", stream, err)
+		}
+	}
+	consumer, err := s.open(ctx, stream)
+	if err != nil {
+		return nil, err
+	}
+	sub := newSubscription(ctx, s, stream, consumer)
+	s.subs.Go(func() { sub.run(s.ctx) })
+	return sub.out, nil
+}
+
+// open returns the consumer, which it creates when there is none.
+func (s *Subscriber) open(ctx context.Context, stream string) (jetstream.Consumer, error) {
+	ctx, cancel := context.WithTimeout(ctx, defaultTimeout)
+	defer cancel()
+	consumer, err := s.js.CreateOrUpdateConsumer(ctx, stream, jetstream.ConsumerConfig{
+		Durable:       s.cfg.Consumer,
+		AckPolicy:     jetstream.AckExplicitPolicy,
+		DeliverPolicy: jetstream.DeliverAllPolicy,
+		AckWait:       s.cfg.AckWait,
+		MaxDeliver:    -1,
+		MaxAckPending: s.cfg.MaxHeld,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("subscribe to %s: %w", stream, err)
+	}
+	return consumer, nil
+}
+
+// Close ends all subscriptions and waits until they are settled, at most about
+// CloseTimeout.
+func (s *Subscriber) Close() error {
+	s.mu.Lock()
+	s.closing = true
+	s.mu.Unlock()
+	s.cancel()
+	s.subs.Wait()
+	return nil
+}

@@ -1,0 +1,220 @@
+package messaging
+
+import (
+	"context"
+	"hash/maphash"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// subscription moves the messages of one stream through lanes to its channel.
+//
+// It ends in this order: nothing more is taken from the stream; every lane finishes the message
+// that it has handed out; what is left goes back to the server; the channel is closed.
+// Giving anything back earlier could let another subscriber overtake a message of the same key.
+type subscription struct {
+	cfg    *SubscriberConfig
+	stream string
+	reopen func(context.Context) (jetstream.Consumer, error)
+	conn   *nats.Conn
+	values context.Context // of Subscribe, for the values in it
+	out    chan *message.Message
+
+	consumer jetstream.Consumer
+	held     held
+	stop     <-chan struct{} // closed when nothing more is to be handed out
+	abort    chan struct{}   // closed when handlers have had their time
+}
+
+func newSubscription(ctx context.Context, s *Subscriber, stream string, c jetstream.Consumer) *subscription {
+	return &subscription{
+		cfg: &s.cfg, stream: stream, values: ctx, consumer: c,
+		reopen: func(ctx context.Context) (jetstream.Consumer, error) { return s.open(ctx, stream) },
+		conn:   s.js.Conn(),
+		out:    make(chan *message.Message), abort: make(chan struct{}),
+	}
+}
+
+// run works until the context that was given to Subscribe or the subscriber's ends.
+func (s *subscription) run(closing context.Context) {
+	ctx, cancel := context.WithCancel(s.values)
+	defer cancel()
+	defer context.AfterFunc(closing, cancel)()
+	s.stop = ctx.Done()
+
+	alive, quiet := context.WithCancel(context.WithoutCancel(ctx))
+	var heart, work sync.WaitGroup
+	heart.Go(func() { s.held.keepAlive(alive, s.cfg.AckWait/3) })
+	if s.cfg.Key == nil {
+		for range s.cfg.Lanes {
+			work.Go(func() { s.takeOneByOne(ctx) })
+		}
+	} else {
+		s.startLanes(ctx, &work)
+	}
+	<-s.stop
+	timeout := time.AfterFunc(s.cfg.CloseTimeout, func() { close(s.abort) })
+	work.Wait()
+	timeout.Stop()
+	quiet()
+	heart.Wait()
+	s.held.giveBack(s.conn)
+	// Acknowledgements are to arrive before the process ends. Without a server there is nobody to wait for.
+	_ = s.conn.FlushTimeout(time.Second)
+	close(s.out)
+}
+
+// startLanes starts the lanes and what feeds them by key.
+func (s *subscription) startLanes(ctx context.Context, work *sync.WaitGroup) {
+	seed := maphash.MakeSeed()
+	lanes := make([]chan *delivery, s.cfg.Lanes)
+	for i := range lanes {
+		lane := make(chan *delivery, s.cfg.MaxHeld)
+		lanes[i] = lane
+		work.Go(func() {
+			for {
+				select {
+				case d := <-lane:
+					s.deliver(d)
+				case <-s.stop:
+					return
+				}
+			}
+		})
+	}
+	work.Go(func() {
+		s.receive(ctx, s.cfg.MaxHeld, 0, func(d *delivery) {
+			lane := lanes[maphash.String(seed, s.cfg.Key(d.msg))%uint64(len(lanes))]
+			select {
+			case lane <- d:
+			case <-s.stop:
+			}
+		})
+	})
+}
+
+// takeOneByOne is a lane that asks for a message when it is free.
+func (s *subscription) takeOneByOne(ctx context.Context) {
+	for ctx.Err() == nil {
+		var next *delivery
+		s.receive(ctx, 1, 1, func(d *delivery) { next = d })
+		if next != nil {
+			s.deliver(next)
+		}
+	}
+}
+
+// receive takes messages from the stream, with up to ahead of them on their way, until the subscription
+// ends or it has taken most of them, unless that is zero. It outlives faults of the connection and the
+// server. What arrives when the subscription has ended is held, to be given back.
+func (s *subscription) receive(ctx context.Context, ahead, most int, use func(*delivery)) {
+	opts := []jetstream.PullMessagesOpt{jetstream.PullMaxMessages(ahead)}
+	if most > 0 {
+		opts = append(opts, jetstream.StopAfter(most))
+	}
+	for consumer := s.consumer; ctx.Err() == nil; {
+		err := s.receiveFrom(ctx, consumer, opts, most, use)
+		if err == nil {
+			return
+		}
+		if ctx.Err() == nil {
+			s.cfg.Logger.Warn("messages cannot be received; trying again", "stream", s.stream, "error", err)
+			consumer = s.openAgain(ctx, consumer)
+		}
+	}
+}
+
+func (s *subscription) receiveFrom(ctx context.Context, consumer jetstream.Consumer, opts []jetstream.PullMessagesOpt, most int, use func(*delivery)) error {
+	messages, err := consumer.Messages(opts...)
+	if err != nil {
+		return err
+	}
+	defer messages.Stop()
+	defer context.AfterFunc(ctx, messages.Drain)()
+	for taken := 0; most == 0 || taken < most; taken++ {
+		m, err := messages.Next()
+		if err != nil {
+			return err
+		}
+		if d := s.held.add(m); d != nil && ctx.Err() == nil {
+			use(d)
+		}
+	}
+	return nil
+}
+
+// openAgain returns the consumer, which may have to be created again, after a pause. It returns the one
+// before when the subscription ends.
+func (s *subscription) openAgain(ctx context.Context, before jetstream.Consumer) jetstream.Consumer {
+	const pause = 500 * time.Millisecond
+	for s.wait(pause) {
+		consumer, err := s.reopen(ctx)
+		if err == nil {
+			return consumer
+		}
+		s.cfg.Logger.Warn("messages cannot be received; trying again", "stream", s.stream, "error", err)
+	}
+	return before
+}
+
+// wait waits for a time and returns false when the subscription ends before.
+func (s *subscription) wait(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-s.stop:
+		return false
+	}
+}
+
+// deliver hands a message out until its handler acknowledges it or the
+// subscription ends. A message that is not settled then stays held.
+func (s *subscription) deliver(d *delivery) {
+	for pause := s.cfg.RetryAfter; s.handOut(d) == nacked; pause = min(2*pause, s.cfg.MaxRetryAfter) {
+		if !s.wait(pause) {
+			return
+		}
+	}
+}
+
+type verdict int
+
+const (
+	acked verdict = iota
+	nacked
+	unsettled
+)
+
+// handOut hands a message out once.
+func (s *subscription) handOut(d *delivery) verdict {
+	// The end of the subscription must not end the handlers: they have CloseTimeout.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(s.values))
+	defer cancel()
+	m := d.message(s.stream)
+	m.SetContext(ctx)
+	select {
+	case <-s.stop: // first of all: select picks any that is ready
+		return unsettled
+	default:
+	}
+	select {
+	case s.out <- m:
+	case <-s.stop:
+		return unsettled
+	}
+	select {
+	case <-m.Acked():
+		s.held.ack(d)
+		return acked
+	case <-m.Nacked():
+		return nacked
+	case <-s.abort:
+		return unsettled
+	}
+}
