@@ -28,6 +28,7 @@ func (h *Handler) admit(ctx huma.Context, next func(huma.Context)) {
 		h.writeProblem(w, h.problemOf(r.Context(), err))
 		return
 	}
+	r.Header.Del("Accept") // every answer has one form; there is nothing to negotiate
 	next(huma.WithContext(ctx, context.WithValue(r.Context(), callKey{}, c)))
 }
 

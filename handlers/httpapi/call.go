@@ -70,6 +70,12 @@ func checkQuery(raw string) error {
 		return refuse(codeMalformedQuery, "the query cannot be read: it has a wrong escape or a semicolon")
 	}
 	var bad fieldChecks
+	for pair := range strings.SplitSeq(raw, "&") {
+		if pair != "" && !strings.Contains(pair, "=") {
+			name, _ := url.QueryUnescape(pair) // it has been parsed above
+			bad.add(name, domain.CodeBadValue, "has no value")
+		}
+	}
 	for name, given := range values {
 		switch {
 		case !utf8.ValidString(name):
@@ -78,8 +84,6 @@ func checkQuery(raw string) error {
 			bad.add(name, codeDuplicate, "is given %d times", len(given))
 		case !utf8.ValidString(given[0]):
 			bad.add(name, domain.CodeBadValue, "must be valid UTF-8")
-		case given[0] == "" && !strings.Contains(raw, "="):
-			bad.add(name, domain.CodeBadValue, "has no value")
 		}
 	}
 	slices.SortFunc(bad, func(a, b domain.FieldError) int { return strings.Compare(a.Field, b.Field) })
@@ -172,14 +176,19 @@ func (c *call) bodyError(err error) error {
 	switch {
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return refuse(codeTimeout, "the body did not arrive within %s", c.handler.BodyTimeout)
-	case c.request.Context().Err() != nil || errors.Is(err, io.ErrUnexpectedEOF):
+	case c.request.Context().Err() != nil:
 		return refuse(codeClientGone, "the client went away")
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return refuse(codeMalformedBody, "the body ended before its Content-Length")
 	}
 	return refuse(codeMalformedBody, "the body cannot be read: its encoding for transfer is wrong")
 }
 
 // userID returns the account that the path names.
 func (c *call) userID(app string, id string) (domain.UserID, error) {
+	if id == hiddenSlash {
+		id = "/"
+	}
 	if u := domain.UserID(id); u.Valid() {
 		return u, nil
 	}

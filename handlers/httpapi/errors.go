@@ -27,6 +27,9 @@ func (h *Handler) problemOf(ctx context.Context, err error) *Problem {
 	if errors.As(err, &r) {
 		return h.codes.rejected(r)
 	}
+	if p, ok := h.accessProblem(ctx, err); ok {
+		return p
+	}
 	switch {
 	case errors.Is(err, eventstore.ErrUnknownOutcome):
 		return h.codes.problem(codeOutcomeUnknown, "the log did not answer, so the command may or may not have been executed; repeat it with the same Idempotency-Key to find out")

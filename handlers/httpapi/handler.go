@@ -20,7 +20,6 @@ import (
 	"iter"
 	"log/slog"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -69,6 +68,10 @@ type Config struct {
 	// which /readyz shows to everyone. Always ready when nil.
 	Ready func(ctx context.Context) error
 
+	// Projections tells how far each projection has come, which /v1/projections shows to
+	// operators. There is no such path when nil.
+	Projections func() []Projection
+
 	// Metrics serves /metrics, to operators only unless OpenMetrics is set. There is
 	// no such path when nil.
 	Metrics     http.Handler
@@ -102,14 +105,14 @@ type Handler struct {
 	mux    *http.ServeMux
 	api    huma.API
 
-	drained   chan struct{} // closed by Drain
-	drainOnce sync.Once
+	draining context.Context // ends with Drain
+	drain    context.CancelFunc
 }
 
 // Drain makes streams end: imports take no further row, answer those in
 // flight and say so; event streams close. Other requests are served as before. Call it when the
 // server begins to shut down, for instance through http.Server.RegisterOnShutdown.
-func (h *Handler) Drain() { h.drainOnce.Do(func() { close(h.drained) }) }
+func (h *Handler) Drain() { h.drain() }
 
 // New returns the API. It is an error to leave out what is needed.
 func New(c Config) (*Handler, error) {
@@ -122,7 +125,8 @@ func New(c Config) (*Handler, error) {
 	if c.Heartbeat == 0 {
 		c.Heartbeat = 15 * time.Second
 	}
-	h := &Handler{Config: c, logger: c.Logger, codes: newCodes(), mux: http.NewServeMux(), drained: make(chan struct{})}
+	h := &Handler{Config: c, logger: c.Logger, codes: newCodes(), mux: http.NewServeMux()}
+	h.draining, h.drain = context.WithCancel(context.Background())
 	if h.logger == nil {
 		h.logger = slog.New(slog.DiscardHandler)
 	}
@@ -133,6 +137,7 @@ func New(c Config) (*Handler, error) {
 	h.registerExports()
 	h.registerTokens()
 	h.registerHealth()
+	h.registerProjections()
 	h.mountDownloads()
 	if err := h.mountDocs(); err != nil {
 		return nil, err

@@ -34,7 +34,7 @@ func parseObject(b []byte) ([]member, error) {
 	}
 	b = bytes.TrimSpace(b)
 	if b[0] != '{' {
-		return nil, refuse(codeMalformedBody, "the body must be a JSON object, this is %s", kindOf(b))
+		return nil, refuse(codeMalformedBody, "this must be a JSON object, not %s", kindOf(b))
 	}
 	members := make([]member, 0, 16)
 	var bad fieldChecks
@@ -42,13 +42,13 @@ func parseObject(b []byte) ([]member, error) {
 		end := skipValue(b, i)
 		name, err := parseString(b[i:end])
 		if err != nil {
-			return nil, refuse(codeMalformedBody, "a name in the body %s", err)
+			return nil, refuse(codeMalformedBody, "a name %s", err)
 		}
 		i = skipSpace(b, skipSpace(b, end)+1) // behind the colon
 		end = skipValue(b, i)
 		value := b[i:end]
 		if len(members) == maxMembers {
-			return nil, refuse(codeMalformedBody, "the body has more than %d names", maxMembers)
+			return nil, refuse(codeMalformedBody, "this has more than %d names", maxMembers)
 		}
 		for _, m := range members {
 			if m.name == name {
@@ -60,13 +60,13 @@ func parseObject(b []byte) ([]member, error) {
 			i = skipSpace(b, i+1)
 		}
 	}
-	return members, bad.err("the body")
+	return members, bad.err("the object")
 }
 
 // checkSyntax tells what is wrong with text that is not JSON.
 func checkSyntax(b []byte) error {
 	if len(bytes.TrimSpace(b)) == 0 {
-		return refuse(codeMalformedBody, "the body is empty; send a JSON object")
+		return refuse(codeMalformedBody, "there is nothing here; send a JSON object")
 	}
 	if json.Valid(b) {
 		return nil
@@ -75,9 +75,9 @@ func checkSyntax(b []byte) error {
 	err := json.Unmarshal(b, &v)
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) {
-		return refuse(codeMalformedBody, "the body is not valid JSON: %s (at byte %d)", syntax, syntax.Offset)
+		return refuse(codeMalformedBody, "this is not valid JSON: %s (at byte %d)", syntax, syntax.Offset)
 	}
-	return refuse(codeMalformedBody, "the body is not valid JSON")
+	return refuse(codeMalformedBody, "this is not valid JSON")
 }
 
 func skipSpace(b []byte, i int) int {
@@ -214,17 +214,17 @@ func parseNumber(value []byte) (uint32, error) {
 // parseStrings reads a JSON array of strings. The error names the element.
 func parseStrings(field string, value []byte, most int) ([]string, error) {
 	if value[0] != '[' {
-		return nil, invalid("the body", field, domain.CodeBadValue, "must be an array of strings, this is %s", kindOf(value))
+		return nil, invalid("the object", field, domain.CodeBadValue, "must be an array of strings, this is %s", kindOf(value))
 	}
 	var list []string
 	for i := skipSpace(value, 1); value[i] != ']'; {
 		if len(list) == most {
-			return nil, invalid("the body", field, domain.CodeTooLong, "at most %d", most)
+			return nil, invalid("the object", field, domain.CodeTooLong, "at most %d", most)
 		}
 		end := skipValue(value, i)
 		s, err := parseString(value[i:end])
 		if err != nil {
-			return nil, invalid("the body", fmt.Sprintf("%s[%d]", field, len(list)), domain.CodeBadValue, "%s", err)
+			return nil, invalid("the object", fmt.Sprintf("%s[%d]", field, len(list)), domain.CodeBadValue, "%s", err)
 		}
 		list = append(list, s)
 		if i = skipSpace(value, end); value[i] == ',' {

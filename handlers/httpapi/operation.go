@@ -38,7 +38,8 @@ const ruleKey = "rollcall.rule"
 func newAPI(h *Handler) huma.API {
 	config := huma.DefaultConfig("Rollcall", h.Version)
 	config.OpenAPIPath, config.DocsPath, config.SchemasPath, config.CreateHooks = "", "", "", nil
-	config.Formats = map[string]huma.Format{"application/json": huma.DefaultJSONFormat}
+	// The second name is what huma makes of a type that ends in +json.
+	config.Formats = map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat}
 	config.RejectUnknownQueryParameters = true
 	config.Transformers = []huma.Transformer{h.translate}
 	config.Info.Description = "Accounts of applications, with their list and exports. Every change is an event in a log."

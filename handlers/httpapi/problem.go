@@ -7,7 +7,9 @@ import (
 	"strings"
 
 	"rollcall/domain"
+	"rollcall/handlers/access"
 	"rollcall/handlers/command"
+	"rollcall/handlers/export"
 )
 
 // Problem is the answer to a request that was not fulfilled, as RFC 9457
@@ -64,9 +66,7 @@ const (
 	codeUnavailable     domain.Code = "unavailable"
 	codeOutcomeUnknown  domain.Code = "outcome_unknown"
 	codeStopping        domain.Code = "stopping"
-	codeExportNotFound  domain.Code = "export_not_found"
-	codeExportFinished  domain.Code = "export_finished"
-	codeTokenNotFound   domain.Code = "token_not_found"
+	codeMalformedRow    domain.Code = "malformed_row"
 
 	// Codes of a single field.
 	codeReadOnly  domain.Code = "read_only"
@@ -88,6 +88,7 @@ const statusClientGone = 499
 func meanings() []meaning {
 	all := []meaning{
 		{codeMalformedBody, 400, "The body cannot be read"},
+		{codeMalformedRow, 400, "A row of an import cannot be read"},
 		{codeMalformedQuery, 400, "The query cannot be read"},
 		{codeMalformedHeader, 400, "A header cannot be read"},
 		{codeInvalidCursor, 400, "The cursor is not one that this list gave"},
@@ -96,8 +97,8 @@ func meanings() []meaning {
 		{codeNotFound, 404, "There is nothing at this path"},
 		{domain.CodeAppNotFound, 404, "There is no such application"},
 		{domain.CodeAccountNotFound, 404, "There is no such account"},
-		{codeExportNotFound, 404, "There is no such export"},
-		{codeTokenNotFound, 404, "There is no such token"},
+		{export.CodeNotFound, 404, "There is no such export"},
+		{access.CodeTokenNotFound, 404, "There is no such token"},
 		{codeMethod, 405, "The path does not take this method"},
 		{codeTimeout, 408, "The body did not arrive in time"},
 		{domain.CodeAppExists, 409, "The application exists already"},
@@ -105,7 +106,7 @@ func meanings() []meaning {
 		{domain.CodeAdminLimitReached, 409, "The application has all of its administrators"},
 		{domain.CodeAdminsOverLimit, 409, "The application has more administrators than that"},
 		{command.CodeCommandIDReused, 409, "The Idempotency-Key belongs to another command"},
-		{codeExportFinished, 409, "The export is over"},
+		{export.CodeFinished, 409, "The export is over"},
 		{domain.CodeRevisionMismatch, 412, "The account has changed"},
 		{codeTooLarge, 413, "The body is too large"},
 		{codeMediaType, 415, "The body is of a type that is not understood"},

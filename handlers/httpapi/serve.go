@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -36,11 +37,34 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		h.logRequest(rec, r, time.Since(start))
 	}()
-	if !cleanPath(r.URL.EscapedPath()) {
-		h.writeProblem(rec, h.codes.problem(codeNotFound, "the path has an empty segment, . or ..; write . in an id as %2E"))
+	path := r.URL.EscapedPath()
+	if !cleanPath(path) {
+		h.writeProblem(rec, h.codes.problem(codeNotFound, "the path has an empty segment, . or .., or a NUL; write . in an id as %2E"))
 		return
 	}
+	hideSlash(r.URL, path)
 	h.mux.ServeHTTP(rec, r)
+}
+
+// hiddenSlash stands for the id "/" in a path. No path has it otherwise.
+const hiddenSlash = "\x00"
+
+// hideSlash makes the id "/" known to ServeMux, which takes a segment %2F for
+// a slash at the end of the path.
+func hideSlash(u *url.URL, escaped string) {
+	if !strings.Contains(escaped, "/%2") {
+		return
+	}
+	segments := strings.Split(escaped, "/")
+	for i, s := range segments {
+		if strings.EqualFold(s, "%2f") {
+			segments[i] = "%00"
+		}
+	}
+	u.RawPath = strings.Join(segments, "/")
+	if path, err := url.PathUnescape(u.RawPath); err == nil {
+		u.Path = path
+	}
 }
 
 func setCommonHeaders(header http.Header, requestID string) {
@@ -56,6 +80,9 @@ func setCommonHeaders(header http.Header, requestID string) {
 func cleanPath(path string) bool {
 	if !strings.HasPrefix(path, "/") {
 		return path == "*"
+	}
+	if strings.Contains(path, "%00") {
+		return false
 	}
 	if path == "/" {
 		return true
@@ -139,8 +166,8 @@ func (h *Handler) logRequest(rec *recorder, r *http.Request, took time.Duration)
 		return
 	}
 	status := rec.status
-	if r.Context().Err() != nil {
-		status = statusClientGone
+	if status == 0 {
+		status = statusClientGone // nothing could be answered
 	}
 	h.logger.LogAttrs(r.Context(), slog.LevelInfo, "request",
 		slog.String("method", r.Method), slog.String("route", r.Pattern), slog.Int("status", status),

@@ -1,0 +1,301 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"rollcall/domain"
+	"rollcall/handlers/access"
+	"rollcall/handlers/command"
+	"rollcall/handlers/export"
+)
+
+// Exports orders and follows exports, see export.Service.
+type Exports interface {
+	Order(ctx context.Context, req export.Request, spec export.Spec) (export.Job, error)
+	Get(ctx context.Context, app domain.AppID, id string) (export.Job, error)
+	List(ctx context.Context, app domain.AppID, limit int, after string) (jobs []export.Job, next string, err error)
+	Cancel(ctx context.Context, req export.Request, app domain.AppID, id string) (export.Job, error)
+	Watch(ctx context.Context, app domain.AppID, id string) iter.Seq2[export.Event, error]
+	Link(ctx context.Context, j export.Job) (url string, until time.Time, err error)
+}
+
+// Export is a job as JSON. What has not happened is absent.
+type Export struct {
+	ID          string             `json:"id"`
+	App         domain.AppID       `json:"app"`
+	Status      export.Status      `json:"status" enum:"queued,running,completed,failed,cancelled,expired"`
+	Format      export.Format      `json:"format" enum:"csv,ndjson"`
+	Compression export.Compression `json:"compression"`
+	Fields      []string           `json:"fields" nullable:"false"`
+	UserCount   int                `json:"user_count,omitempty" doc:"How many accounts were named by user_ids"`
+	Filter      *ExportFilter      `json:"filter,omitempty"`
+	Progress    ExportProgress     `json:"progress"`
+	Position    uint64             `json:"position,omitempty" doc:"Position of the log that the file shows"`
+	Rows        *int64             `json:"rows,omitempty"`
+	Bytes       *int64             `json:"bytes,omitempty"`
+	SHA256      string             `json:"sha256,omitempty" doc:"Of the file, in hexadecimal digits"`
+	DownloadURL string             `json:"download_url,omitempty" doc:"Serves the file to whoever has it; made anew for each answer"`
+	URLExpires  *time.Time         `json:"download_url_expires_at,omitempty"`
+	ExpiresAt   *time.Time         `json:"expires_at,omitempty" doc:"When the file is removed"`
+	Error       string             `json:"error,omitempty" doc:"Why it failed or expired early"`
+	RequestedAt time.Time          `json:"requested_at"`
+	RequestedBy string             `json:"requested_by"`
+	StartedAt   *time.Time         `json:"started_at,omitempty"`
+	FinishedAt  *time.Time         `json:"finished_at,omitempty"`
+}
+
+// ExportFilter tells which accounts an export holds, as in a list.
+type ExportFilter struct {
+	Type domain.AccountType `json:"type,omitempty"`
+	Text string             `json:"q,omitempty"`
+}
+
+// ExportProgress counts rows. Total is zero until it is known.
+type ExportProgress struct {
+	Done  int64 `json:"done"`
+	Total int64 `json:"total"`
+}
+
+// exportOf shows a job with a freshly minted URL of its file.
+func (h *Handler) exportOf(ctx context.Context, j export.Job) Export {
+	e := Export{
+		ID: j.ID, App: j.App, Status: j.Status, Format: j.Spec.Format, Compression: j.Spec.Compression, UserCount: j.Spec.UserCount,
+		Fields: make([]string, len(j.Spec.Fields)), Progress: ExportProgress(j.Progress), Position: j.Position, SHA256: j.SHA256, Error: j.Error,
+		RequestedAt: j.RequestedAt.UTC(), RequestedBy: j.RequestedBy,
+		StartedAt: moment(j.StartedAt), FinishedAt: moment(j.FinishedAt), ExpiresAt: moment(j.ExpiresAt),
+	}
+	for i, f := range j.Spec.Fields {
+		e.Fields[i] = f.String()
+	}
+	if f := j.Spec.Filter; !f.IsZero() {
+		e.Filter = &ExportFilter{Type: f.Type, Text: f.Text}
+	}
+	if j.SHA256 != "" {
+		e.Rows, e.Bytes = &j.Rows, &j.Bytes
+	}
+	url, until, err := h.Exports.Link(ctx, j)
+	if err != nil {
+		h.logger.LogAttrs(ctx, slog.LevelError, "no URL could be made for an export", slog.String("job", j.ID), slog.Any("error", err))
+		return e
+	}
+	e.DownloadURL, e.URLExpires = url, moment(until)
+	return e
+}
+
+func moment(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
+// ExportParam names the export that a path is about.
+type ExportParam struct {
+	AppParam
+	ID string `path:"id" doc:"The export"`
+}
+
+type exportOutput struct {
+	Location string `header:"Location"`
+	Body     Export
+}
+
+// ExportList is one page of the exports of an application, the newest first.
+type ExportList struct {
+	Exports    []Export `json:"exports" nullable:"false"`
+	NextCursor string   `json:"next_cursor,omitempty" doc:"Cursor of the next page, absent at the end"`
+}
+
+type exportListOutput struct{ Body ExportList }
+
+func (h *Handler) registerExports() {
+	tags := []string{"Exports"}
+	const collection, item = "/v1/apps/{app}/exports", "/v1/apps/{app}/exports/{id}"
+	who := rule{access.Export, inApp}
+	register(h, who, huma.Operation{
+		OperationID: "create-export", Method: http.MethodPost, Path: collection, Tags: tags, DefaultStatus: http.StatusAccepted,
+		Summary: "Order an export", Description: "Of the accounts named by user_ids, or those that filter lets through, or all. The file shows one position of the log.",
+	}, h.jsonBody(exportSchema(), "application/json"), h.createExport)
+	register(h, who, huma.Operation{
+		OperationID: "list-exports", Method: http.MethodGet, Path: collection, Tags: tags,
+		Summary: "List exports, the newest first",
+	}, nil, h.listExports)
+	register(h, who, huma.Operation{
+		OperationID: "get-export", Method: http.MethodGet, Path: item, Tags: tags,
+		Summary: "Show an export",
+	}, nil, h.getExport)
+	register(h, who, huma.Operation{
+		OperationID: "cancel-export", Method: http.MethodDelete, Path: item, Tags: tags,
+		Summary: "Cancel an export", Description: "409 export_finished when it is over.",
+	}, nil, h.cancelExport)
+	h.registerExportEvents(who, item+"/events", tags)
+}
+
+func exportSchema() *huma.Schema {
+	field := enumSchema("", domain.AllFields.Names()...)
+	return object([]string{"format"}, map[string]*huma.Schema{
+		"format":      enumSchema("", export.CSV, export.NDJSON),
+		"user_ids":    listSchema(userIDSchema(), domain.MaxSelectedIDs, "The accounts; not together with filter"),
+		"filter":      object(nil, map[string]*huma.Schema{"type": enumSchema("", domain.TypeNormal, domain.TypeAdmin), "q": stringSchema("Occurs in the user id or the nickname, at most %d bytes of UTF-8", domain.MaxSearchTextBytes)}),
+		"fields":      listSchema(field, len(domain.AllFields.Names()), "The columns in their order; all when left out"),
+		"compression": enumSchema("", export.NoCompression),
+	})
+}
+
+// exportRequest is who orders or cancels an export.
+func (c *call) exportRequest() (export.Request, error) {
+	req, err := c.order(min(command.MaxCommandIDBytes, export.MaxRequestIDBytes))
+	return export.Request{ID: req.ID, Actor: req.Actor, CorrelationID: req.CorrelationID, TraceParent: req.TraceParent}, err
+}
+
+func (h *Handler) createExport(ctx context.Context, in *struct {
+	AppParam
+	WriteParams
+}) (*exportOutput, error) {
+	c := callOf(ctx)
+	req, err := c.exportRequest()
+	if err != nil {
+		return nil, err
+	}
+	b, err := c.readBody(maxListBody)
+	if err != nil {
+		return nil, err
+	}
+	spec, err := decodeExport(in.App, b)
+	if err != nil {
+		return nil, err
+	}
+	job, err := h.Exports.Order(ctx, req, spec)
+	if err != nil {
+		return nil, h.exportError(ctx, err, codeOutcomeUnknown, "the export may or may not have been ordered; repeat the order with the same Idempotency-Key to find out")
+	}
+	return &exportOutput{Location: "/v1/apps/" + string(in.App) + "/exports/" + job.ID, Body: h.exportOf(ctx, job)}, nil
+}
+
+// decodeExport reads what is ordered. Its bounds are checked by the use case.
+func decodeExport(app domain.AppID, b []byte) (export.Spec, error) {
+	spec := export.Spec{App: app}
+	var fields []string
+	err := decodeObject(b, "the export", map[string]setter{
+		"format":      setString(&spec.Format),
+		"compression": setString(&spec.Compression),
+		"user_ids":    setStrings(&spec.UserIDs, "user_ids", domain.MaxSelectedIDs),
+		"filter":      setFilter(&spec.Filter),
+		"fields":      setStrings(&fields, "fields", len(domain.AllFields.Names())),
+	})
+	if err != nil {
+		return spec, err
+	}
+	var bad fieldChecks
+	for i, name := range fields {
+		f, ok := domain.FieldNamed(name)
+		if !ok {
+			bad.add(fmt.Sprintf("fields[%d]", i), domain.CodeUnknownField, "an account has no field %s", quoted(name))
+		}
+		spec.Fields = append(spec.Fields, f)
+	}
+	return spec, bad.err("the export")
+}
+
+// setFilter takes a filter; null is as if the name were absent.
+func setFilter(to *domain.Filter) setter {
+	return func(value []byte) error {
+		if isNull(value) {
+			return nil
+		}
+		err := decodeObject(value, "the filter", map[string]setter{"type": setString(&to.Type), "q": setString(&to.Text)})
+		var r *domain.Rejection
+		if !errors.As(err, &r) || len(r.Fields) == 0 {
+			return asField("filter", err)
+		}
+		for i := range r.Fields {
+			r.Fields[i].Field = "filter." + r.Fields[i].Field
+		}
+		return r
+	}
+}
+
+// asField tells what is wrong with the value of a field as a whole.
+func asField(field string, err error) error {
+	var r *domain.Rejection
+	if !errors.As(err, &r) {
+		return err
+	}
+	return invalid("the object", field, domain.CodeBadValue, "%s", r.Detail)
+}
+
+func (h *Handler) listExports(ctx context.Context, in *struct {
+	AppParam
+	ReadParams
+	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"50" doc:"Exports on a page"`
+	Cursor string `query:"cursor" doc:"next_cursor of the page before"`
+}) (*exportListOutput, error) {
+	if _, _, err := h.Queries.App(ctx, in.MinPosition, in.App); err != nil {
+		return nil, err
+	}
+	if in.Cursor != "" && !looksLikeID(in.Cursor) {
+		return nil, &domain.Rejection{Code: codeInvalidCursor, Detail: "the cursor is not one that this list gave; begin again without one"}
+	}
+	jobs, next, err := h.Exports.List(ctx, in.App, in.Limit, in.Cursor)
+	if err != nil {
+		return nil, h.exportError(ctx, err, codeUnavailable, "the exports are not known yet; read again in a moment")
+	}
+	out := ExportList{Exports: make([]Export, len(jobs)), NextCursor: next}
+	for i, j := range jobs {
+		out.Exports[i] = h.exportOf(ctx, j)
+	}
+	return &exportListOutput{out}, nil
+}
+
+// looksLikeID tells whether s could be the id of an export.
+func looksLikeID(s string) bool { return len(s) == 26 && visibleASCII(s, 26) }
+
+func (h *Handler) getExport(ctx context.Context, in *struct {
+	ExportParam
+	ReadParams
+}) (*struct{ Body Export }, error) {
+	if in.MinPosition > 0 {
+		if _, _, err := h.Queries.App(ctx, in.MinPosition, in.App); err != nil {
+			return nil, err
+		}
+	}
+	job, err := h.Exports.Get(ctx, in.App, in.ID)
+	if err != nil {
+		return nil, h.exportError(ctx, err, codeUnavailable, "the export cannot be read; read again in a moment")
+	}
+	return &struct{ Body Export }{h.exportOf(ctx, job)}, nil
+}
+
+func (h *Handler) cancelExport(ctx context.Context, in *struct {
+	ExportParam
+	WriteParams
+}) (*struct{ Body Export }, error) {
+	req, err := callOf(ctx).exportRequest()
+	if err != nil {
+		return nil, err
+	}
+	job, err := h.Exports.Cancel(ctx, req, in.App, in.ID)
+	if err != nil {
+		return nil, h.exportError(ctx, err, codeOutcomeUnknown, "the export may or may not have been cancelled; repeat the request to find out")
+	}
+	return &struct{ Body Export }{h.exportOf(ctx, job)}, nil
+}
+
+// exportError answers a fault of what exports are kept in.
+func (h *Handler) exportError(ctx context.Context, err error, code domain.Code, detail string) error {
+	var r *domain.Rejection
+	if errors.As(err, &r) || ctx.Err() != nil {
+		return err
+	}
+	h.logger.LogAttrs(ctx, slog.LevelError, "exports failed", slog.Any("error", err))
+	return refuse(code, "%s", detail)
+}

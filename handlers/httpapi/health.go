@@ -1,0 +1,51 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"rollcall/handlers/access"
+)
+
+// Health tells whether the service is alive or able to serve.
+type Health struct {
+	Status string `json:"status" enum:"ok"`
+}
+
+type healthOutput struct{ Body Health }
+
+func (h *Handler) registerHealth() {
+	tags := []string{"Service"}
+	register(h, rule{scope: public}, huma.Operation{
+		OperationID: "healthz", Method: http.MethodGet, Path: "/healthz", Tags: tags,
+		Summary: "Alive", Description: "Answers as long as the process does.",
+	}, nil, func(context.Context, *struct{}) (*healthOutput, error) {
+		return &healthOutput{Health{Status: "ok"}}, nil
+	})
+	register(h, rule{scope: public}, huma.Operation{
+		OperationID: "readyz", Method: http.MethodGet, Path: "/readyz", Tags: tags,
+		Summary: "Able to serve", Description: "503 with the reason when not.",
+	}, nil, h.ready)
+	if h.Metrics == nil {
+		return
+	}
+	who := rule{access.Operate, inInstance}
+	if h.OpenMetrics {
+		who = rule{scope: public}
+	}
+	h.mux.Handle("GET /metrics", h.guard(who, h.Metrics))
+}
+
+func (h *Handler) ready(ctx context.Context, _ *struct{}) (*healthOutput, error) {
+	if h.draining.Err() != nil {
+		return nil, refuse(codeStopping, "the service is stopping")
+	}
+	if h.Ready != nil {
+		if err := h.Ready(ctx); err != nil {
+			return nil, refuse(codeUnavailable, "%s", err)
+		}
+	}
+	return &healthOutput{Health{Status: "ok"}}, nil
+}

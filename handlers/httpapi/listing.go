@@ -1,0 +1,50 @@
+package httpapi
+
+import (
+	"context"
+
+	"rollcall/domain"
+)
+
+type listInput struct {
+	AppParam
+	ReadParams
+	Type   domain.AccountType `query:"type" enum:"normal,admin" doc:"Only accounts of this type"`
+	Text   string             `query:"q" doc:"Occurs in the user id or the nickname, in any case of letters"`
+	Sort   domain.Sort        `query:"sort" enum:"created_at,user_id,nickname" default:"created_at" doc:"What the list is ordered by"`
+	Order  domain.Order       `query:"order" enum:"asc,desc" default:"asc" doc:"The direction of the list"`
+	Limit  int                `query:"limit" minimum:"1" maximum:"1000" default:"50" doc:"Accounts on a page"`
+	Cursor string             `query:"cursor" doc:"next_cursor of the page before; sort, order, type and q must be the same"`
+}
+
+// AccountList is one page of a list of accounts.
+type AccountList struct {
+	Accounts        []Account `json:"accounts" nullable:"false"`
+	NextCursor      string    `json:"next_cursor,omitempty" doc:"Cursor of the next page, absent at the end"`
+	Total           int       `json:"total" doc:"Accounts of the application that the filter lets through"`
+	TotalIsEstimate bool      `json:"total_is_estimate,omitempty" doc:"Counting them would cost too much"`
+	Position        uint64    `json:"position" doc:"Position of the log that the page shows"`
+}
+
+type accountListOutput struct {
+	Position uint64 `header:"Rollcall-Position"`
+	Body     AccountList
+}
+
+func (h *Handler) listAccounts(ctx context.Context, in *listInput) (*accountListOutput, error) {
+	page, err := h.Queries.List(ctx, in.MinPosition, domain.Listing{
+		App: in.App, Filter: domain.Filter{Type: in.Type, Text: in.Text},
+		Sort: in.Sort, Order: in.Order, Limit: in.Limit, Cursor: in.Cursor,
+	})
+	if err != nil {
+		return nil, err
+	}
+	body := AccountList{
+		Accounts: make([]Account, len(page.Accounts)), NextCursor: page.Next,
+		Total: page.Total, TotalIsEstimate: page.TotalIsEstimate, Position: page.Position,
+	}
+	for i, a := range page.Accounts {
+		body.Accounts[i] = accountOf(a)
+	}
+	return &accountListOutput{Position: page.Position, Body: body}, nil
+}
