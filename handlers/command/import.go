@@ -2,10 +2,8 @@ package command
 
 import (
 	"context"
-	"hash/maphash"
 	"iter"
 	"strconv"
-	"sync"
 
 	"rollcall/domain"
 )
@@ -19,9 +17,9 @@ const (
 	ImportUpsert ImportMode = "upsert" // it is edited
 )
 
-// importLanes is how many rows of an import are in flight: enough to fill the
+// importInFlight is how many rows of an import are in flight: enough to fill the
 // commits of the log, few enough to be fair to others.
-const importLanes = 256
+const importInFlight = 512
 
 // Row is one row of an import.
 type Row struct {
@@ -55,23 +53,15 @@ func (s *Service) Import(ctx context.Context, req Request, app domain.AppID, mod
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 
-	var workers sync.WaitGroup
-	results := make(chan RowResult, importLanes)
-	lanes := make([]chan Row, importLanes)
-	for i := range lanes {
-		lanes[i] = make(chan Row, 1)
-		workers.Go(func() {
-			for row := range lanes[i] {
-				results <- s.importRow(ctx, req, app, mode, row)
-			}
-		})
-	}
+	results := make(chan RowResult, importInFlight)
+	rowsOf := newSequences(importInFlight)
 	go func() {
-		deal(ctx, rows, lanes)
-		for _, lane := range lanes {
-			close(lane)
+		for row := range rows {
+			if !rowsOf.run(ctx, row.UserID, func() { results <- s.importRow(ctx, req, app, mode, row) }) {
+				break
+			}
 		}
-		workers.Wait()
+		rowsOf.wait()
 		close(results)
 	}()
 	for r := range results {
@@ -93,19 +83,6 @@ func checkImport(req Request, mode ImportMode) error {
 		}
 	}
 	return checkID(req.ID)
-}
-
-// deal hands each row to the lane of its account.
-func deal(ctx context.Context, rows iter.Seq[Row], lanes []chan Row) {
-	seed := maphash.MakeSeed()
-	for row := range rows {
-		lane := lanes[maphash.String(seed, string(row.UserID))%uint64(len(lanes))]
-		select {
-		case lane <- row:
-		case <-ctx.Done():
-			return
-		}
-	}
 }
 
 func (s *Service) importRow(ctx context.Context, req Request, app domain.AppID, mode ImportMode, row Row) RowResult {

@@ -24,15 +24,6 @@ const (
 	Recalled   EventType = "recalled"
 )
 
-// once tells whether a job can have only one event of the type.
-func (t EventType) once() bool {
-	switch t {
-	case Requested, Completed, Failed, Cancelled, Expired:
-		return true
-	}
-	return false
-}
-
 // Event is one event in the life of a job. Which members of it are set is told
 // by its type.
 type Event struct {

@@ -62,7 +62,6 @@ type instance struct {
 	exports *messaging.Exports
 	files   *files.Store
 	http    *httptest.Server
-	events  jetstream.Stream
 }
 
 // start runs an instance without a worker until the end of the test.

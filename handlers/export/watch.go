@@ -11,11 +11,12 @@ import (
 // MaxListLimit bounds how many jobs List returns at once.
 const MaxListLimit = 1000
 
-// Get returns a job. It is answered from memory where it can be.
+// Get returns a job. It is answered from memory where it can be; a job that is not over
+// there may be over by now, which whoever has seen its last event expects to read.
 //
 // Errors: *domain.Rejection with the code export_not_found.
 func (s *Service) Get(ctx context.Context, app domain.AppID, id string) (Job, error) {
-	if j, ok := s.index.get(app, id); ok && len(j.Spec.UserIDs) == j.Spec.UserCount {
+	if j, ok := s.index.get(app, id); ok && j.Status.Finished() && len(j.Spec.UserIDs) == j.Spec.UserCount {
 		return j, nil
 	}
 	return s.load(ctx, app, id)

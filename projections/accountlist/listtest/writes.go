@@ -1,0 +1,216 @@
+package listtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"rollcall/domain"
+	"rollcall/eventstore"
+	"rollcall/projections"
+)
+
+func testFence(t *testing.T, open Open) {
+	w := NewWorld(t, open)
+	w.Apply(t, NewApp("app")...)
+	for _, from := range []eventstore.Position{0, 1, 3, 10} {
+		err := w.List.Apply(t.Context(), from, w.Encode(t, from, NewAccount("app", "ann", "", 0)))
+		if !errors.Is(err, projections.ErrFenced) {
+			t.Errorf("apply from position %d: %v, want ErrFenced", from, err)
+		}
+	}
+	checkAccounts(t, w, "app")
+	for _, events := range [][]eventstore.Envelope{
+		w.Encode(t, w.Position+1, NewAccount("app", "ann", "", 0)),
+		append(w.Encode(t, w.Position, NewAccount("app", "ann", "", 0)), w.Encode(t, w.Position+2, NewAccount("app", "bob", "", 0))...),
+	} {
+		if err := w.List.Apply(t.Context(), w.Position, events); !errors.Is(err, eventstore.ErrDamaged) {
+			t.Errorf("apply events with a hole: %v, want ErrDamaged", err)
+		}
+	}
+	w.Apply(t, NewAccount("app", "ann", "", 0))
+	checkStats(t, w, "app")
+}
+
+// testFailingBatch puts an event that cannot be applied behind good ones.
+func testFailingBatch(t *testing.T, open Open) {
+	w := NewWorld(t, open)
+	w.Apply(t, NewApp("app")...)
+	w.Apply(t, NewAccount("app", "ann", "Ann", 0))
+	good := []domain.Event{
+		NewAccount("app", "bob", "Bob", 1),
+		domain.AccountEdited{App: "app", UserID: "ann", At: Epoch, Patch: domain.Patch{
+			Fields: domain.FieldsOf(domain.FieldNickname), Values: domain.Profile{Nickname: "Zoe"},
+		}},
+		domain.AccountDeleted{App: "app", UserID: "bob", At: Epoch},
+		domain.AppEdited{App: "app", Name: "other", MaxAdmins: 1, At: Epoch},
+	}
+	unknown := w.Encode(t, w.Position+4, NewAccount("app", "eve", "", 0))[0]
+	unknown.Type = "account.renamed.v9"
+	broken := w.Encode(t, w.Position+4, NewAccount("app", "eve", "", 0))[0]
+	broken.Data = []byte(`{"user_id":1}`)
+	bad := map[string]eventstore.Envelope{"unknown type": unknown, "broken data": broken}
+	for what, event := range map[string]domain.Event{
+		"created twice":               NewAccount("app", "ann", "", 0),
+		"edited without being there":  domain.AccountEdited{App: "app", UserID: "eve", At: Epoch},
+		"deleted without being there": domain.AccountDeleted{App: "app", UserID: "bob", At: Epoch},
+		"no such application":         NewAccount("none", "ann", "", 0),
+		"application created twice":   NewApp("app")[0],
+	} {
+		bad[what] = w.Encode(t, w.Position+4, event)[0]
+	}
+	for what, env := range bad {
+		events := append(w.Encode(t, w.Position, good...), env)
+		for i := range 3 {
+			events = append(events, w.Encode(t, env.Position+eventstore.Position(i), NewAccount("app", domain.UserID(fmt.Sprint("later", i)), "", 0))...)
+		}
+		err := w.List.Apply(t.Context(), w.Position, events)
+		var bad *projections.EventError
+		if !errors.As(err, &bad) || bad.Position != env.Position || bad.Type != env.Type {
+			t.Errorf("%s: %v, want an EventError at position %d", what, err, env.Position)
+		}
+		for _, text := range []string{"", "bob", "zoe", "later"} {
+			for _, l := range Listings("app", text, 2) {
+				w.CheckPages(t, l)
+			}
+		}
+		checkStats(t, w, "app")
+	}
+	w.Apply(t, good...)
+	checkAccounts(t, w, "app")
+	checkDuplicateAmongMany(t, w)
+}
+
+// checkDuplicateAmongMany creates an account a second time amid many that are new.
+func checkDuplicateAmongMany(t *testing.T, w *World) {
+	t.Helper()
+	var events []domain.Event
+	for i := range 100 {
+		events = append(events, NewAccount("app", domain.UserID(fmt.Sprint("many", i)), "", 0))
+	}
+	events[61] = NewAccount("app", "ann", "", 0)
+	err := w.List.Apply(t.Context(), w.Position, w.Encode(t, w.Position, events...))
+	var bad *projections.EventError
+	if !errors.As(err, &bad) || bad.Position != w.Position+62 {
+		t.Errorf("an account created twice: %v, want an EventError at position %d", err, w.Position+62)
+	}
+	checkStats(t, w, "app")
+	w.Apply(t, events[:61]...)
+	for _, l := range Listings("app", "many", 40) {
+		w.CheckPages(t, l)
+	}
+}
+
+// testConcurrentReads reads while events are applied, each of which adds one account: what a
+// read shows must agree with the position that it tells.
+func testConcurrentReads(t *testing.T, open Open) {
+	const events, perBatch = 600, 7
+	w := NewWorld(t, open)
+	w.Apply(t, NewApp("app")...)
+	base := uint64(w.Position)
+	done := make(chan struct{})
+	var readers sync.WaitGroup
+	for i := range 4 {
+		readers.Go(func() {
+			for last := uint64(0); ; {
+				position := checkConsistent(t, w, base, i%2 == 0)
+				if position < last {
+					t.Errorf("a later read shows position %d after %d", position, last)
+				}
+				last = position
+				select {
+				case <-done:
+					return
+				default:
+				}
+			}
+		})
+	}
+	for n := 0; n < events; n += perBatch {
+		var batch []domain.Event
+		for i := n; i < n+perBatch; i++ {
+			batch = append(batch, NewAccount("app", domain.UserID(fmt.Sprintf("u%04d", i)), "이름", time.Duration(i)))
+		}
+		w.Apply(t, batch...)
+	}
+	close(done)
+	readers.Wait()
+}
+
+// checkConsistent reads a page or a scan and returns its position. It runs on goroutines
+// of its own and so must not end the test.
+func checkConsistent(t *testing.T, w *World, base uint64, page bool) uint64 {
+	if page {
+		p, err := w.List.Page(t.Context(), domain.Listing{App: "app", Filter: domain.Filter{Text: "이름"}, Order: domain.Descending, Limit: 1})
+		if err != nil || uint64(p.Total) != p.Position-base || (p.Total > 0 && p.Accounts[0].Revision != p.Position) {
+			t.Errorf("page: total %d at position %d (%v)", p.Total, p.Position, err)
+		}
+		return p.Position
+	}
+	var position uint64
+	err := w.List.Scan(t.Context(), domain.Selection{App: "app"}, func(s domain.Snapshot) error {
+		position = s.Position
+		n := 0
+		for _, err := range s.Accounts {
+			if err != nil {
+				return err
+			}
+			n++
+		}
+		if n != s.Total || uint64(n) != s.Position-base {
+			t.Errorf("scan: %d accounts, total %d, position %d", n, s.Total, s.Position)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Errorf("scan: %v", err)
+	}
+	return position
+}
+
+func testCancel(t *testing.T, open Open) {
+	w := NewWorld(t, open)
+	w.Apply(t, NewApp("app")...)
+	var events []domain.Event
+	for i := range 500 {
+		events = append(events, NewAccount("app", domain.UserID(fmt.Sprint("u", i)), "name", time.Duration(i)))
+	}
+	w.Apply(t, events...)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 20 { // more than there are connections
+		if _, err := w.List.Page(ended, domain.Listing{App: "app"}); !errors.Is(err, context.Canceled) {
+			t.Errorf("page with an ended context: %v", err)
+		}
+		if err := w.List.Apply(ended, w.Position, w.Encode(t, w.Position, NewAccount("app", "x", "", 0))); !errors.Is(err, context.Canceled) {
+			t.Errorf("apply with an ended context: %v", err)
+		}
+		cancelMidScan(t, w)
+	}
+	w.Apply(t, NewAccount("app", "x", "", 0))
+	for _, l := range Listings("app", "", 100) {
+		w.CheckPages(t, l)
+	}
+	checkScan(t, w, domain.Selection{App: "app"})
+}
+
+func cancelMidScan(t *testing.T, w *World) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	err := w.List.Scan(ctx, domain.Selection{App: "app"}, func(s domain.Snapshot) error {
+		for _, err := range s.Accounts {
+			cancel()
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("a scan cancelled midway: %v", err)
+	}
+}

@@ -1,0 +1,118 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+
+	"zombiezen.com/go/sqlite"
+
+	"rollcall/domain"
+	"rollcall/eventstore"
+	"rollcall/projections"
+)
+
+// Apply applies events that follow the position from, in one transaction.
+func (l *List) Apply(ctx context.Context, from eventstore.Position, events []eventstore.Envelope) error {
+	if err := projections.CheckOrder(from, events); err != nil {
+		return err
+	}
+	if len(events) == 0 {
+		return nil
+	}
+	d := decode(ctx, l.codec, events)
+	defer d.stop()
+	return l.write(ctx, func(conn *sqlite.Conn) error {
+		var b *batch
+		err := transact(conn, func() (err error) {
+			b, err = applyBatch(conn, from, d)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("write the account list: %w", err)
+		}
+		return l.eraseSoon(b.erased)
+	})
+}
+
+// transact runs f in a transaction that is either committed whole or leaves nothing.
+func transact(conn *sqlite.Conn, f func() error) error {
+	if err := exec(conn, "BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	err := f()
+	if err == nil {
+		err = exec(conn, "COMMIT")
+	}
+	if conn.AutocommitEnabled() { // committed, or rolled back by the failure itself
+		return err
+	}
+	done := conn.SetInterrupt(nil) // the rollback is to run even when the context has ended
+	defer conn.SetInterrupt(done)
+	if rerr := exec(conn, "ROLLBACK"); rerr != nil {
+		return fmt.Errorf("%w (then: roll back: %w)", err, rerr)
+	}
+	return err
+}
+
+// applyBatch writes what the events lead to and moves the checkpoint.
+func applyBatch(conn *sqlite.Conn, from eventstore.Position, d *decoding) (*batch, error) {
+	checkpoint, err := count(conn, "SELECT checkpoint FROM progress")
+	if err != nil {
+		return nil, err
+	}
+	if eventstore.Position(checkpoint) != from {
+		return nil, fmt.Errorf("%w: it is %d, not %d", projections.ErrFenced, checkpoint, from)
+	}
+	b, err := newBatch(conn)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range d.segments {
+		<-s.done
+		if err := b.evolve(s); err != nil {
+			return nil, err
+		}
+	}
+	if err := b.flush(); err != nil {
+		return nil, err
+	}
+	return b, exec(conn, "UPDATE progress SET checkpoint = ?1", int64(from)+int64(b.events))
+}
+
+// evolve takes in the events of a segment.
+func (b *batch) evolve(s *segment) error {
+	for i, event := range s.events {
+		if err := b.take(event, &s.envelopes[i]); err != nil {
+			return err
+		}
+		b.events++
+	}
+	return s.err
+}
+
+// take takes in one event.
+func (b *batch) take(event domain.Event, env *eventstore.Envelope) error {
+	if err := storable(env.Time); err != nil {
+		return impossible(env, err)
+	}
+	switch e := event.(type) {
+	case domain.AppCreated:
+		return b.takeApp(e.App, event, env)
+	case domain.AppEdited:
+		return b.takeApp(e.App, event, env)
+	case domain.AdminLimitSet, domain.AdminSeatTaken, domain.AdminSeatReleased:
+		return nil // the application and the accounts tell the same
+	case domain.AccountCreated:
+		return b.takeAccount(e.App, e.UserID, event, env)
+	case domain.AccountEdited:
+		return b.takeAccount(e.App, e.UserID, event, env)
+	case domain.AccountDeleted:
+		return b.takeAccount(e.App, e.UserID, event, env)
+	}
+	return impossible(env, fmt.Errorf("the account list does not know %T", event))
+}
+
+// impossible returns the error of an event that can never be applied.
+func impossible(env *eventstore.Envelope, err error) error {
+	return &projections.EventError{Position: env.Position, Type: env.Type, Err: err}
+}
