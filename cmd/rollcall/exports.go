@@ -1,0 +1,244 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"rollcall/cmd/rollcall/internal/client"
+)
+
+// exportsCmd are the commands on exports.
+type exportsCmd struct {
+	remote
+
+	Create   exportCreateCmd   `cmd:"" help:"Order an export of all accounts, of those named, or of those a filter lets through."`
+	List     exportListCmd     `cmd:"" help:"List the exports."`
+	Get      exportGetCmd      `cmd:"" help:"Show one export with a fresh download URL."`
+	Watch    exportWatchCmd    `cmd:"" help:"Follow an export until it is finished."`
+	Cancel   exportCancelCmd   `cmd:"" help:"Cancel an export."`
+	Download exportDownloadCmd `cmd:"" help:"Wait for an export and download its file."`
+}
+
+var exportColumns = []column[client.Export]{
+	{"id", func(e client.Export) string { return e.ID }},
+	{"status", func(e client.Export) string { return e.Status }},
+	{"format", func(e client.Export) string { return e.Format }},
+	{"rows", func(e client.Export) string { return nonzero(e.Rows) }},
+	{"bytes", func(e client.Export) string { return nonzero(e.Bytes) }},
+	{"requested_at", func(e client.Export) string { return moment(e.RequestedAt) }},
+	{"error", func(e client.Export) string { return e.Error }},
+}
+
+// exportDetails are the columns of one export.
+var exportDetails = append(exportColumns[:len(exportColumns):len(exportColumns)],
+	column[client.Export]{"position", func(e client.Export) string { return nonzero(e.Position) }},
+	column[client.Export]{"sha256", func(e client.Export) string { return e.SHA256 }},
+	column[client.Export]{"expires_at", func(e client.Export) string { return moment(e.ExpiresAt) }},
+	column[client.Export]{"download_url", func(e client.Export) string { return e.DownloadURL }},
+)
+
+// printExport prints one export, below each other in a table.
+func printExport(s *streams, format string, e client.Export) error {
+	if format != "table" {
+		return printAll(s, format, exportDetails, e)
+	}
+	t := tableWriter{w: s.out}
+	for _, c := range exportDetails {
+		if v := c.text(e); v != "" {
+			t.add([]string{c.name, v})
+		}
+	}
+	return t.flush()
+}
+
+// exportCreateCmd orders an export.
+type exportCreateCmd struct {
+	Format string   `help:"csv or ndjson." default:"csv"`
+	UserID []string `help:"Only these accounts." placeholder:"USER_ID,…"`
+	Type   string   `help:"Only accounts of this type: normal or admin."`
+	Q      string   `help:"Only accounts with this text in the user id or nickname." placeholder:"TEXT"`
+	Fields []string `help:"Only these fields; all unless told." placeholder:"FIELD,…"`
+	Wait   bool     `help:"Follow the export until it is finished."`
+}
+
+// Run orders the export and prints it.
+func (c *exportCreateCmd) Run(ctx context.Context, r *remote, s *streams) error {
+	api, app, err := r.app()
+	if err != nil {
+		return err
+	}
+	order := client.ExportOrder{Format: c.Format, UserIDs: c.UserID, Fields: c.Fields}
+	if c.Type != "" || c.Q != "" {
+		order.Filter = &client.ExportFilter{Type: c.Type, Text: c.Q}
+	}
+	e, err := api.CreateExport(ctx, app, order)
+	if err != nil {
+		return err
+	}
+	if c.Wait {
+		if e, err = watchExport(ctx, api, app, e.ID, s.err); err != nil {
+			return err
+		}
+	}
+	if err := printExport(s, r.Output, e); err != nil {
+		return err
+	}
+	return exportVerdict(e, c.Wait)
+}
+
+// exportListCmd lists exports.
+type exportListCmd struct{}
+
+// Run prints the exports.
+func (c *exportListCmd) Run(ctx context.Context, r *remote, s *streams) error {
+	api, app, err := r.app()
+	if err != nil {
+		return err
+	}
+	columns := exportColumns
+	if r.Output == "csv" {
+		columns = exportDetails
+	}
+	p := newPrinter(s, r.Output, columns)
+	for e, err := range api.Exports(ctx, app) {
+		if err != nil {
+			return err
+		}
+		if err := p.print(e); err != nil {
+			return err
+		}
+	}
+	return p.flush()
+}
+
+// exportGetCmd shows an export.
+type exportGetCmd struct {
+	ID string `arg:"" help:"The export."`
+}
+
+// Run prints the export.
+func (c *exportGetCmd) Run(ctx context.Context, r *remote, s *streams) error {
+	api, app, err := r.app()
+	if err != nil {
+		return err
+	}
+	e, err := api.Export(ctx, app, c.ID)
+	if err != nil {
+		return err
+	}
+	return printExport(s, r.Output, e)
+}
+
+// exportWatchCmd follows an export.
+type exportWatchCmd struct {
+	ID string `arg:"" help:"The export."`
+}
+
+// Run prints the export when it is finished. One that did not complete is an error.
+func (c *exportWatchCmd) Run(ctx context.Context, r *remote, s *streams) error {
+	api, app, err := r.app()
+	if err != nil {
+		return err
+	}
+	e, err := watchExport(ctx, api, app, c.ID, s.err)
+	if err != nil {
+		return err
+	}
+	if err := printExport(s, r.Output, e); err != nil {
+		return err
+	}
+	return exportVerdict(e, true)
+}
+
+// watchExport returns the export when it is finished and tells its progress until then.
+func watchExport(ctx context.Context, api *client.Client, app, id string, stderr io.Writer) (client.Export, error) {
+	bar := newProgress(stderr, "rows", 0)
+	defer bar.end()
+	return api.WatchExport(ctx, app, id, func(e client.Export) error {
+		bar.total = e.Progress.Total
+		bar.at(e.Progress.Done)
+		return nil
+	})
+}
+
+// exportVerdict returns the error of an export that ended without a file.
+func exportVerdict(e client.Export, finished bool) error {
+	if !finished || e.Status == "completed" {
+		return nil
+	}
+	if e.Error != "" {
+		return fmt.Errorf("export %s is %s: %s; order it again", e.ID, e.Status, e.Error)
+	}
+	return fmt.Errorf("export %s is %s; order it again", e.ID, e.Status)
+}
+
+// exportCancelCmd cancels an export.
+type exportCancelCmd struct {
+	ID string `arg:"" help:"The export."`
+}
+
+// Run cancels the export.
+func (c *exportCancelCmd) Run(ctx context.Context, r *remote, s *streams) error {
+	api, app, err := r.app()
+	if err != nil {
+		return err
+	}
+	e, err := api.CancelExport(ctx, app, c.ID)
+	if err != nil {
+		return err
+	}
+	return printExport(s, r.Output, e)
+}
+
+// exportDownloadCmd downloads the file of an export.
+type exportDownloadCmd struct {
+	ID string `arg:"" help:"The export."`
+	To string `short:"o" help:"File to write, or a folder. Default: a name made of the application and the export, in this folder." placeholder:"FILE"`
+}
+
+// Run waits for the export, downloads its file and prints its name.
+func (c *exportDownloadCmd) Run(ctx context.Context, r *remote, s *streams) error {
+	api, app, err := r.app()
+	if err != nil {
+		return err
+	}
+	e, err := watchExport(ctx, api, app, c.ID, s.err)
+	if err != nil {
+		return err
+	}
+	if err := exportVerdict(e, true); err != nil {
+		return err
+	}
+	name := c.name(e)
+	if err := download(ctx, api, e, name, s.err); err != nil {
+		return err
+	}
+	if r.Output != "table" {
+		return printExport(s, r.Output, e)
+	}
+	_, err = fmt.Fprintf(s.out, "%s: %s rows, %s bytes, SHA-256 verified\n", name, grouped(e.Rows), grouped(e.Bytes))
+	return err
+}
+
+// download writes the file of an export and tells the progress.
+func download(ctx context.Context, api *client.Client, e client.Export, name string, stderr io.Writer) error {
+	bar := newProgress(stderr, "bytes", e.Bytes)
+	defer bar.end()
+	return api.Download(ctx, e, name, bar.at)
+}
+
+// name returns the file to write.
+func (c *exportDownloadCmd) name(e client.Export) string {
+	own := fmt.Sprintf("%s-%s.%s", e.App, strings.ToLower(e.ID), e.Format)
+	if c.To == "" {
+		return own
+	}
+	if info, err := os.Stat(c.To); err == nil && info.IsDir() {
+		return filepath.Join(c.To, own)
+	}
+	return c.To
+}

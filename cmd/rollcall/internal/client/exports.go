@@ -1,0 +1,164 @@
+package client
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Export is an export job.
+type Export struct {
+	ID          string    `json:"id"`
+	App         string    `json:"app"`
+	Status      string    `json:"status"`
+	Format      string    `json:"format"`
+	Progress    Progress  `json:"progress"`
+	Position    uint64    `json:"position,omitempty"`
+	Rows        int64     `json:"rows,omitempty"`
+	Bytes       int64     `json:"bytes,omitempty"`
+	SHA256      string    `json:"sha256,omitempty"`
+	DownloadURL string    `json:"download_url,omitempty"`
+	RequestedAt time.Time `json:"requested_at"`
+	RequestedBy string    `json:"requested_by"`
+	ExpiresAt   time.Time `json:"expires_at,omitzero"`
+	Error       string    `json:"error,omitempty"`
+}
+
+// Progress counts the rows of an export. The total is zero until it is known.
+type Progress struct {
+	Done  int64 `json:"done"`
+	Total int64 `json:"total"`
+}
+
+// Finished tells whether nothing more will happen to the job but that it expires.
+func (e Export) Finished() bool {
+	switch e.Status {
+	case "completed", "failed", "cancelled", "expired":
+		return true
+	}
+	return false
+}
+
+// ExportOrder tells what is exported: the accounts named, else those of the filter, else all.
+type ExportOrder struct {
+	Format  string        `json:"format"`
+	UserIDs []string      `json:"user_ids,omitempty"`
+	Filter  *ExportFilter `json:"filter,omitempty"`
+	Fields  []string      `json:"fields,omitempty"`
+}
+
+// ExportFilter is the filter of a list.
+type ExportFilter struct {
+	Type string `json:"type,omitempty"`
+	Text string `json:"q,omitempty"`
+}
+
+// CreateExport orders an export.
+func (c *Client) CreateExport(ctx context.Context, app string, in ExportOrder) (Export, error) {
+	var e Export
+	_, err := c.do(ctx, call{method: http.MethodPost, path: path(app, "exports"), body: in, header: commandID()}, &e)
+	return e, err
+}
+
+// Export returns one job.
+func (c *Client) Export(ctx context.Context, app, id string) (Export, error) {
+	var e Export
+	_, err := c.do(ctx, call{method: http.MethodGet, path: path(app, "exports", id)}, &e)
+	return e, err
+}
+
+// Exports yields the jobs of an application, the newest first. An error ends them.
+func (c *Client) Exports(ctx context.Context, app string) iter.Seq2[Export, error] {
+	return func(yield func(Export, error) bool) {
+		for query := (url.Values{}); ; {
+			var page struct {
+				Exports    []Export `json:"exports"`
+				NextCursor string   `json:"next_cursor"`
+			}
+			if _, err := c.do(ctx, call{method: http.MethodGet, path: path(app, "exports"), query: query}, &page); err != nil {
+				yield(Export{}, err)
+				return
+			}
+			for _, e := range page.Exports {
+				if !yield(e, nil) {
+					return
+				}
+			}
+			if page.NextCursor == "" {
+				return
+			}
+			query.Set("cursor", page.NextCursor)
+		}
+	}
+}
+
+// CancelExport cancels a job and returns it.
+func (c *Client) CancelExport(ctx context.Context, app, id string) (Export, error) {
+	var e Export
+	_, err := c.do(ctx, call{method: http.MethodDelete, path: path(app, "exports", id), header: commandID()}, &e)
+	return e, err
+}
+
+// WatchExport calls visit with the job as it is now and after each of its events, until
+// it is finished or visit returns an error.
+func (c *Client) WatchExport(ctx context.Context, app, id string, visit func(Export) error) (Export, error) {
+	e, err := c.Export(ctx, app, id)
+	if err != nil || e.Finished() {
+		return e, err
+	}
+	resp, err := c.send(ctx, call{
+		method: http.MethodGet, path: path(app, "exports", id, "events"),
+		header: http.Header{"Accept": {"text/event-stream"}},
+	})
+	if err != nil {
+		return e, err
+	}
+	defer resp.Body.Close()
+	for range serverSentEvents(resp.Body) {
+		// An event may be older than the job: the job itself is what counts.
+		if e, err = c.Export(ctx, app, id); err != nil {
+			return e, err
+		}
+		if err := visit(e); err != nil || e.Finished() {
+			return e, err
+		}
+	}
+	if ctx.Err() != nil {
+		return e, ctx.Err()
+	}
+	if e, err = c.Export(ctx, app, id); err != nil || e.Finished() {
+		return e, err
+	}
+	return e, fmt.Errorf("the service stopped telling about export %s, which is %s; watch it again", id, e.Status)
+}
+
+// serverSentEvents yields the data of each event of a stream until it ends
+// (https://html.spec.whatwg.org/multipage/server-sent-events.html).
+func serverSentEvents(r io.Reader) iter.Seq[json.RawMessage] {
+	return func(yield func(json.RawMessage) bool) {
+		lines := bufio.NewScanner(r)
+		lines.Buffer(nil, 1<<20)
+		var data []string
+		for lines.Scan() {
+			name, value, _ := strings.Cut(lines.Text(), ":")
+			switch {
+			case lines.Text() != "":
+				if name == "data" {
+					data = append(data, strings.TrimPrefix(value, " "))
+				}
+			case len(data) > 0:
+				if !yield(json.RawMessage(strings.Join(data, "\n"))) {
+					return
+				}
+				data = nil
+			}
+		}
+	}
+}

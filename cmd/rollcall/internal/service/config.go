@@ -1,0 +1,141 @@
+package service
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"rollcall/eventstore/keyring"
+	"rollcall/handlers/access"
+)
+
+// Config tells where a service keeps its data and how it is reached.
+type Config struct {
+	// Data is the folder that everything is kept in. It is created when absent, for its owner alone.
+	Data string
+	// Listen is the host:port of the HTTP API, port 0 for any free one.
+	Listen string
+	// NATSListen is the host:port that NATS clients connect to, port 0 for any free one. Empty: nobody can.
+	NATSListen string
+	// OperatorToken is the token that may do everything. Empty: that of the file operator.token in
+	// the data folder, which is made at the first start.
+	OperatorToken string
+	// MasterKey wraps the keys of the accounts, as 64 hexadecimal digits. Empty: that of the file
+	// master.key in the data folder, which is made at the first start.
+	MasterKey string
+	// Exports is the address of the folder of export files, such as file:///srv/exports. Empty: the
+	// folder exports in the data folder.
+	Exports string
+	// PublicURL is the address that download URLs begin with. Empty: that of Listen.
+	PublicURL string
+	// OpenMetrics lets anyone read the metrics, who otherwise need an operator's token.
+	OpenMetrics bool
+	// StopTimeout bounds how long Stop waits for requests in flight, 30 seconds when zero.
+	StopTimeout time.Duration
+	// Version is shown in the API's description.
+	Version string
+	// Logger gets what an operator wants to know. Nothing is logged when nil.
+	Logger *slog.Logger
+}
+
+const (
+	defaultStopTimeout = 30 * time.Second
+	folderMode         = 0o700
+)
+
+func (c Config) withDefaults() (Config, error) {
+	if c.Data == "" {
+		return c, errors.New("name the data folder")
+	}
+	data, err := filepath.Abs(c.Data)
+	if err != nil {
+		return c, fmt.Errorf("find the data folder: %w", err)
+	}
+	c.Data = data
+	if c.StopTimeout == 0 {
+		c.StopTimeout = defaultStopTimeout
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c, nil
+}
+
+// The places in the data folder.
+func (c Config) logFolder() string     { return filepath.Join(c.Data, "log") }
+func (c Config) listFile() string      { return filepath.Join(c.Data, "list", "accounts.db") }
+func (c Config) linkKeyFile() string   { return filepath.Join(c.Data, "exports.key") }
+func (c Config) masterKeyFile() string { return filepath.Join(c.Data, "master.key") }
+
+func (c Config) operatorTokenFile() string { return filepath.Join(c.Data, "operator.token") }
+
+// exportsURL returns the address of the store of export files.
+func (c Config) exportsURL() string {
+	if c.Exports != "" {
+		return c.Exports
+	}
+	return (&url.URL{Scheme: "file", Path: filepath.Join(c.Data, "exports")}).String()
+}
+
+// folder makes the data folder.
+func (c Config) folder() error {
+	for _, dir := range []string{c.Data, filepath.Dir(c.listFile())} {
+		if err := os.MkdirAll(dir, folderMode); err != nil {
+			return fmt.Errorf("make the data folder: %w", err)
+		}
+	}
+	return nil
+}
+
+// hasLog tells whether the data folder holds a log.
+func (c Config) hasLog() (bool, error) {
+	_, err := os.Stat(filepath.Join(c.logFolder(), "jetstream"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look into the data folder: %w", err)
+	}
+	return true, nil
+}
+
+// operatorToken returns the token that may do everything.
+func (c Config) operatorToken() (string, error) {
+	if c.OperatorToken != "" {
+		if err := access.CheckOperatorToken(c.OperatorToken); err != nil {
+			return "", fmt.Errorf("ROLLCALL_OPERATOR_TOKEN: %w", err)
+		}
+		return c.OperatorToken, nil
+	}
+	token, _, err := access.LoadOrCreateOperatorToken(c.operatorTokenFile())
+	return token, err
+}
+
+// masterKey returns the key that wraps those of the accounts. A new one is made only where no log
+// is: beside a log it would wrap nothing that is there.
+func (c Config) masterKey(hasLog bool) (keyring.MasterKey, error) {
+	if c.MasterKey != "" {
+		key, err := keyring.ParseMasterKey(c.MasterKey)
+		if err != nil {
+			return key, fmt.Errorf("ROLLCALL_MASTER_KEY: %w", err)
+		}
+		return key, nil
+	}
+	key, err := keyring.LoadMasterKey(c.masterKeyFile())
+	switch {
+	case !errors.Is(err, fs.ErrNotExist):
+		return key, err
+	case hasLog:
+		return key, fmt.Errorf("the master key %s is missing although there is a log; put it back or give it in ROLLCALL_MASTER_KEY, without it no account can be read", c.masterKeyFile())
+	}
+	key, err = keyring.CreateMasterKey(c.masterKeyFile())
+	if errors.Is(err, fs.ErrExist) { // another process is starting on this folder; one of the two will be refused
+		return keyring.LoadMasterKey(c.masterKeyFile())
+	}
+	return key, err
+}

@@ -1,0 +1,73 @@
+package service
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"rollcall/domain"
+	"rollcall/handlers/erasure"
+	"rollcall/handlers/export"
+	"rollcall/handlers/export/files"
+	"rollcall/handlers/messaging"
+)
+
+// openExports opens the socket of the HTTP API, for download URLs begin with its address, and
+// the exports.
+func (s *Service) openExports(ctx context.Context) (err error) {
+	if s.listener, err = listen(s.cfg.Listen); err != nil {
+		return err
+	}
+	s.closing("the listener", func() error { return ignoreClosed(s.listener.Close()) })
+	if a, ok := s.listener.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() {
+		s.logger.Warn("the API is open to other machines without TLS; put a proxy in front of it", "address", a.String())
+	}
+	secret, err := files.LoadSecret(s.cfg.linkKeyFile())
+	if err != nil {
+		return err
+	}
+	base := s.cfg.PublicURL
+	if base == "" {
+		base = s.URL()
+	}
+	if s.files, err = files.Open(ctx, files.Config{URL: s.cfg.exportsURL(), Secret: secret, BaseURL: base}); err != nil {
+		return err
+	}
+	s.closing("the exports' store", s.files.Close)
+	queue, err := messaging.OpenExports(ctx, s.js, 1)
+	if err != nil {
+		return err
+	}
+	s.exports, err = export.New(export.Config{
+		Events: queue, Queue: queue, Files: s.files, Accounts: s.list, Waiter: s.runners[0], Log: s.store, Logger: s.logger,
+	})
+	s.queue = queue
+	return err
+}
+
+// exportAckWait is how long after a start a job is taken up again that a stop or a crash interrupted. The server
+// forgets at a restart that a message was given back, so that this wait is what counts.
+const exportAckWait = 3 * time.Second
+
+// runExports begins to follow exports and to work on them.
+func (s *Service) runExports() {
+	s.run("the index of exports", s.exports.Run)
+	s.run("the worker of exports", func(ctx context.Context) error {
+		return s.queue.RunExportWorker(ctx, messaging.ExportWorkerConfig{
+			Work: s.exports.Work, AckWait: exportAckWait, Logger: s.logger,
+		})
+	})
+}
+
+// forgetter has the files removed that may hold a deleted account.
+type forgetter struct{ exports *export.Service }
+
+// Forget implements erasure.Forgetter.
+func (f forgetter) Forget(ctx context.Context, accounts []erasure.Erased) error {
+	for _, a := range accounts {
+		if err := f.exports.Forget(ctx, domain.AppID(a.App), domain.UserID(a.UserID), uint64(a.Position)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

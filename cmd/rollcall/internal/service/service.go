@@ -1,0 +1,379 @@
+// Package service is Rollcall in one process: the log, the list, exports and the HTTP API,
+// wired together.
+//
+// It owns which part uses which, the order in which parts start and stop, and the checks before
+// anything is served. It must never decide anything itself: every rule is of a part.
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	natsjs "github.com/nats-io/nats.go/jetstream"
+	"github.com/oklog/ulid/v2"
+
+	"rollcall/eventstore"
+	"rollcall/eventstore/codec"
+	"rollcall/eventstore/jetstream"
+	"rollcall/eventstore/keyring"
+	"rollcall/handlers/access"
+	"rollcall/handlers/command"
+	"rollcall/handlers/erasure"
+	"rollcall/handlers/export"
+	"rollcall/handlers/export/files"
+	"rollcall/handlers/httpapi"
+	"rollcall/handlers/messaging"
+	"rollcall/handlers/query"
+	"rollcall/projections"
+	"rollcall/projections/accountlist/sqlite"
+)
+
+// Service is a running Rollcall. Start makes one.
+type Service struct {
+	cfg    Config
+	logger *slog.Logger
+
+	log           *jetstream.Embedded
+	conn          *nats.Conn
+	js            natsjs.JetStream
+	store         *jetstream.Store
+	keys          *keyring.Keyring
+	list          *sqlite.List
+	tokens        *access.Service
+	operatorToken string
+	reactor       *erasure.Reactor
+	exports       *export.Service
+	queue         *messaging.Exports
+	files         *files.Store
+	metrics       *metrics
+	runners       []*projections.Runner // the first is that of the list
+	listener      net.Listener
+	web           *web
+	backlog       eventstore.Position // the end of the log at start
+	followed      *group              // what follows the log, the tokens and the exports
+
+	closers []func() error // what Stop closes, last first
+	stop    sync.Once
+	stopped error
+}
+
+// Start starts a service and returns when it takes requests. Whatever it holds is
+// released by Stop, or when Start returns an error.
+//
+// Errors: jetstream.ErrLocked when another process uses the data folder; eventstore.ErrDamaged when the
+// log has lost something; those of reading the data folder and of listening.
+func Start(ctx context.Context, cfg Config) (*Service, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s := &Service{cfg: cfg, logger: cfg.Logger, metrics: newMetrics(), followed: newGroup()}
+	if err := s.start(ctx); err != nil {
+		return nil, errors.Join(err, s.release())
+	}
+	return s, nil
+}
+
+func (s *Service) start(ctx context.Context) error {
+	if err := s.cfg.folder(); err != nil {
+		return err
+	}
+	for _, step := range []func(context.Context) error{
+		s.startLog, s.openList, s.openTokens, s.openExports, s.openErasure, s.checkPositions, s.serve,
+	} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// closing remembers what Stop closes.
+func (s *Service) closing(what string, c func() error) {
+	s.closers = append(s.closers, func() error {
+		if err := c(); err != nil {
+			return fmt.Errorf("close %s: %w", what, err)
+		}
+		return nil
+	})
+}
+
+// startLog starts the embedded server and opens the log and the keys on it.
+func (s *Service) startLog(ctx context.Context) error {
+	hasLog, err := s.cfg.hasLog()
+	if err != nil {
+		return err
+	}
+	// Before there is a log, so that no log is ever without its key.
+	master, err := s.cfg.masterKey(hasLog)
+	if err != nil {
+		return err
+	}
+	gate := &gate{}
+	s.log, err = jetstream.StartEmbedded(jetstream.EmbeddedConfig{
+		Dir: s.cfg.logFolder(), Listen: s.cfg.NATSListen, Logger: s.logger.With("part", "log"), Authenticate: gate.authenticate,
+	})
+	if err != nil {
+		return err
+	}
+	s.closing("the log", s.log.Stop)
+	// The folder is this process's alone from here on.
+	if s.operatorToken, err = s.cfg.operatorToken(); err != nil {
+		return err
+	}
+	if s.conn, err = s.log.Connect(); err != nil {
+		return err
+	}
+	s.closing("the connection", func() error {
+		// What was sent last, such as that an export goes back to its queue, is heard before the server stops.
+		err := s.conn.FlushTimeout(closeTimeout)
+		s.conn.Close()
+		return err
+	})
+	if s.js, err = natsjs.New(s.conn); err != nil {
+		return fmt.Errorf("use JetStream: %w", err)
+	}
+	if s.store, err = s.log.Open(ctx, s.conn, jetstream.Config{Logger: s.logger}); err != nil {
+		return err
+	}
+	s.closing("the store", func() error { s.store.Close(); return nil })
+	if s.keys, err = keyring.Open(ctx, s.js, master, keyring.Options{Logger: s.logger}); err != nil {
+		return err
+	}
+	s.closing("the keys", func() error { s.keys.Close(); return nil })
+	tokens, err := messaging.OpenTokens(ctx, s.js, 1)
+	if err != nil {
+		return err
+	}
+	s.tokens = access.New(tokens, s.operatorToken, access.Options{Logger: s.logger})
+	gate.open(s.tokens)
+	return nil
+}
+
+func (s *Service) openList(ctx context.Context) (err error) {
+	if s.list, err = sqlite.Open(ctx, s.cfg.listFile(), codec.New(s.keys)); err != nil {
+		return err
+	}
+	s.closing("the list", s.list.Close)
+	s.runners = append(s.runners, projections.NewRunner(s.store, s.list, projections.WithLogger(s.logger)))
+	return nil
+}
+
+func (s *Service) openTokens(ctx context.Context) error {
+	s.run("the tokens", s.tokens.Run)
+	if err := s.tokens.Wait(ctx); err != nil {
+		return fmt.Errorf("read the tokens: %w", err)
+	}
+	return nil
+}
+
+func (s *Service) openErasure(ctx context.Context) error {
+	state, err := messaging.OpenState(ctx, s.js, 1)
+	if err != nil {
+		return err
+	}
+	s.reactor = erasure.New(s.keys, state, erasure.Options{Forgetters: []erasure.Forgetter{forgetter{s.exports}}, Logger: s.logger})
+	s.closing("erasure", func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		defer cancel()
+		return s.reactor.Close(ctx)
+	})
+	s.runners = append(s.runners, projections.NewRunner(s.store, s.reactor, projections.WithLogger(s.logger)))
+	return nil
+}
+
+// checkPositions compares the log with what was built from it, so that a log
+// that lost its end is not written on.
+func (s *Service) checkPositions(ctx context.Context) error {
+	for _, p := range []projections.Projection{s.list, s.reactor} {
+		position, err := p.Checkpoint(ctx)
+		if err != nil {
+			return err
+		}
+		if err := s.store.Check(ctx, position); err != nil {
+			return fmt.Errorf("%s has seen the log up to position %d: %w", p.Name(), position, err)
+		}
+	}
+	var err error
+	s.backlog, err = s.store.Last(ctx)
+	return err
+}
+
+// serve starts what follows the log, and the HTTP API.
+func (s *Service) serve(context.Context) error {
+	for _, r := range s.runners {
+		s.run("projection "+r.Status().Name, r.Run)
+	}
+	s.runExports()
+	s.metrics.registry.MustRegister(projectionCollector{s.runners})
+	handler, err := s.handler()
+	if err != nil {
+		return err
+	}
+	s.web = serve(s.listener, s.metrics.around(handler), handler.Drain, s.logger)
+	return nil
+}
+
+func (s *Service) handler() (*httpapi.Handler, error) {
+	return httpapi.New(httpapi.Config{
+		Commands:     command.New(s.store, codec.New(s.keys), s.keys, command.Options{Observe: s.metrics.observe}),
+		Queries:      query.New(s.list, s.waitForList, query.Options{}),
+		Exports:      s.exports,
+		NewID:        func() string { return ulid.Make().String() },
+		Ready:        s.Ready,
+		Tokens:       s.tokens,
+		Projections:  s.projections,
+		Metrics:      s.metrics.handler(),
+		OpenMetrics:  s.cfg.OpenMetrics,
+		Downloads:    s.files,
+		DownloadPath: files.PathPrefix,
+		Version:      s.cfg.Version,
+		Logger:       s.logger,
+	})
+}
+
+// projections tells how far the runners have come.
+func (s *Service) projections() []httpapi.Projection {
+	all := make([]httpapi.Projection, len(s.runners))
+	for i, r := range s.runners {
+		status := r.Status()
+		all[i] = httpapi.Projection{
+			Name: status.Name, Position: uint64(status.Position), Last: uint64(status.Last),
+			Halted: text(status.Halted), Retrying: text(status.Retrying),
+		}
+	}
+	return all
+}
+
+// text returns what an error says, nothing for none.
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+func (s *Service) waitForList(ctx context.Context, position uint64) error {
+	return s.runners[0].WaitFor(ctx, eventstore.Position(position))
+}
+
+// run runs a part in the background. One that fails shows in Ready, and in the log.
+func (s *Service) run(what string, part func(context.Context) error) {
+	s.followed.run(func(ctx context.Context) {
+		err := part(ctx)
+		if err != nil && ctx.Err() == nil {
+			s.logger.Error(what+" stopped", "error", err)
+		}
+	})
+}
+
+// closeTimeout bounds how long something is waited for that is closed.
+const closeTimeout = 5 * time.Second
+
+// readyTimeout bounds how long Ready waits for the log.
+const readyTimeout = 2 * time.Second
+
+// Ready returns nil when the service can serve, else the reason why not.
+func (s *Service) Ready(ctx context.Context) error {
+	for _, r := range s.runners {
+		if err := r.Status().Halted; err != nil {
+			return err
+		}
+	}
+	if p := s.runners[0].Status(); p.Position < s.backlog {
+		return fmt.Errorf("the list has read %d of the %d events that the log had at start", p.Position, s.backlog)
+	}
+	if err := errors.Join(s.tokens.Ready(), s.exports.Ready()); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	_, err := s.store.Last(ctx)
+	return err
+}
+
+// URL returns the address of the HTTP API.
+func (s *Service) URL() string {
+	host, port, err := net.SplitHostPort(s.listener.Addr().String())
+	if err != nil {
+		return "http://" + s.listener.Addr().String()
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1" // all addresses of the machine, of which this is one
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}
+
+// Data returns the data folder.
+func (s *Service) Data() string { return s.cfg.Data }
+
+// OperatorTokenSource tells where the operator's token is, not what it is.
+func (s *Service) OperatorTokenSource() string {
+	if s.cfg.OperatorToken != "" {
+		return "as given"
+	}
+	return s.cfg.operatorTokenFile()
+}
+
+// OperatorToken returns the operator's token.
+func (s *Service) OperatorToken() string { return s.operatorToken }
+
+// Done is closed when requests are taken no more. When nobody has called Stop that is a
+// failure, which Stop then returns.
+func (s *Service) Done() <-chan struct{} { return s.web.done }
+
+// NATSURL returns the address that NATS clients connect to, empty where nobody can.
+func (s *Service) NATSURL() string { return s.log.URL() }
+
+// Stop finishes requests in flight, then what follows the log, and releases everything.
+// Requests that take longer than the stop timeout, or than ctx, are broken off, which is an
+// error; all that was acknowledged is on disk either way.
+func (s *Service) Stop(ctx context.Context) error {
+	s.stop.Do(func() {
+		ctx, cancel := context.WithTimeout(ctx, s.cfg.StopTimeout)
+		defer cancel()
+		s.stopped = errors.Join(s.web.stop(ctx), s.release())
+	})
+	return s.stopped
+}
+
+// release ends what runs and closes what is open, last first.
+func (s *Service) release() error {
+	s.followed.stop()
+	var all error
+	for len(s.closers) > 0 {
+		last := len(s.closers) - 1
+		all = errors.Join(all, s.closers[last]())
+		s.closers = s.closers[:last]
+	}
+	return all
+}
+
+// group is what runs in the background until it is stopped.
+type group struct {
+	ctx    context.Context // of all parts
+	cancel context.CancelFunc
+	parts  sync.WaitGroup
+}
+
+func newGroup() *group {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &group{ctx: ctx, cancel: cancel}
+}
+
+// run starts a part, which returns soon after its context ends. It must not be called after stop.
+func (g *group) run(part func(context.Context)) {
+	g.parts.Go(func() { part(g.ctx) })
+}
+
+// stop ends all parts and waits for them.
+func (g *group) stop() {
+	g.cancel()
+	g.parts.Wait()
+}

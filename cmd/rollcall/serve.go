@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"rollcall/cmd/rollcall/internal/service"
+)
+
+// gcPercent is how much garbage there may be beside what is in use. The log's server
+// keeps ten seconds of events in memory; as much garbage again costs more than collecting it, which
+// takes some 5 percent of an import.
+const gcPercent = 30
+
+// serveCmd serves accounts.
+type serveCmd struct {
+	Data        string        `help:"Folder that everything is kept in." default:"./data" placeholder:"DIR"`
+	Listen      string        `help:"Address of the HTTP API." default:"127.0.0.1:8080" placeholder:"HOST:PORT"`
+	NATSListen  string        `name:"nats-listen" help:"Address for NATS clients; empty for none." default:"127.0.0.1:4222" placeholder:"HOST:PORT"`
+	Exports     string        `help:"Where export files are kept, such as file:///srv/exports. Default: in the data folder." placeholder:"URL"`
+	PublicURL   string        `name:"public-url" help:"Address that download URLs begin with, where it is not that of --listen." placeholder:"URL"`
+	OpenMetrics bool          `help:"Let anyone read /metrics, which otherwise takes an operator's token."`
+	StopTimeout time.Duration `help:"How long requests in flight may take once the service is told to stop." default:"30s"`
+	LogLevel    slog.Level    `help:"debug, info, warn or error. Requests are logged at info." default:"warn"`
+	LogFormat   string        `help:"text or json." enum:"text,json" default:"text"`
+}
+
+// Help tells about secrets, which are no flags: anyone on the machine can see those.
+func (c *serveCmd) Help() string {
+	return "ROLLCALL_OPERATOR_TOKEN sets the operator's token and ROLLCALL_MASTER_KEY (64 hexadecimal digits) the key that wraps the keys of the accounts. " +
+		"Without them the first start makes both and keeps them in the data folder, as operator.token and master.key. " +
+		"A backup needs master.key, kept apart from the data.\n\n" +
+		"SIGTERM and SIGINT finish what is in flight and stop; a second one stops at once."
+}
+
+// Run serves until ctx ends, then stops in order.
+func (c *serveCmd) Run(ctx context.Context, s *streams, env lookup) (err error) {
+	cfg := service.Config{
+		Data: c.Data, Listen: c.Listen, NATSListen: c.NATSListen, Exports: c.Exports, PublicURL: c.PublicURL,
+		OperatorToken: env("ROLLCALL_OPERATOR_TOKEN"), MasterKey: env("ROLLCALL_MASTER_KEY"),
+		OpenMetrics: c.OpenMetrics, StopTimeout: c.StopTimeout, Version: version, Logger: c.logger(s.err),
+	}
+	if env("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+	svc, err := service.Start(ctx, cfg)
+	if err != nil {
+		return fmt.Errorf("the service did not start: %w", err)
+	}
+	// The service is stopped in order although ctx has ended.
+	defer func() { err = errors.Join(err, svc.Stop(context.WithoutCancel(ctx))) }()
+	c.greet(s.out, svc)
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(s.out, "stopping: requests in flight are finished")
+	case <-svc.Done(): // Stop tells why
+	}
+	return nil
+}
+
+// greet tells where everything is. Nothing secret is printed.
+func (c *serveCmd) greet(w io.Writer, svc *service.Service) {
+	fmt.Fprintf(w, "Rollcall %s serves accounts.\n", version)
+	for _, line := range [][2]string{
+		{"API", svc.URL() + "/v1"},
+		{"documentation", svc.URL() + "/docs"},
+		{"NATS", svc.NATSURL()},
+		{"operator's token", svc.OperatorTokenSource()},
+		{"data", svc.Data()},
+	} {
+		if line[1] == "" {
+			line[1] = "not served"
+		}
+		fmt.Fprintf(w, "  %-17s %s\n", line[0], line[1])
+	}
+}
+
+func (c *serveCmd) logger(w io.Writer) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: c.LogLevel}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}
