@@ -27,6 +27,13 @@ func newNode(t testing.TB) *node {
 		ServerName: "single", Host: "127.0.0.1", Port: server.RANDOM_PORT,
 		JetStream: true, StoreDir: t.TempDir(), SyncAlways: true, NoLog: true, NoSigs: true,
 	}}
+	n.run(t)
+	return n
+}
+
+// run starts the server for the length of the test, and has it keep its port.
+func (n *node) run(t testing.TB) {
+	t.Helper()
 	n.start(t)
 	t.Cleanup(n.stop)
 	addr, ok := n.srv.Addr().(*net.TCPAddr)
@@ -34,7 +41,6 @@ func newNode(t testing.TB) *node {
 		t.Fatalf("the server listens on %v", n.srv.Addr())
 	}
 	n.opts.Port = addr.Port
-	return n
 }
 
 func (n *node) start(t testing.TB) {

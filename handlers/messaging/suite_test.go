@@ -9,6 +9,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/pubsub/tests"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
 
 	"rollcall/eventstore/storetest"
 	"rollcall/handlers/messaging"
@@ -29,24 +30,33 @@ func (s suiteSubscriber) SubscribeInitialize(topic string) error {
 
 // suiteServer runs a server that writes to disk now and then: the suite publishes tens of thousands of
 // messages, one at a time.
-func suiteServer(t *testing.T) string {
+func suiteServer(t *testing.T) (url string) {
 	t.Helper()
-	srv, err := server.NewServer(&server.Options{
+	n := &node{opts: &server.Options{
 		ServerName: "suite", Host: "127.0.0.1", Port: server.RANDOM_PORT,
 		JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true,
-	})
-	if err != nil {
-		t.Fatalf("start server: %v", err)
-	}
-	srv.Start()
-	t.Cleanup(func() {
-		srv.Shutdown()
-		srv.WaitForShutdown()
-	})
-	if !srv.ReadyForConnections(patience) {
-		t.Fatal("the server did not come up")
-	}
-	return srv.ClientURL()
+	}}
+	n.run(t)
+	return n.srv.ClientURL()
+}
+
+// suite are the tests of tests.TestPubSub but two that need a set-up of their own, and
+// TestReconnect, which has a data race in itself (its list of published messages); a restart of the
+// server has a test of ours.
+var suite = map[string]func(*testing.T, tests.TestContext, tests.PubSubConstructor){
+	"PublishSubscribe":                  tests.TestPublishSubscribe,
+	"ConcurrentSubscribe":               tests.TestConcurrentSubscribe,
+	"ConcurrentSubscribeMultipleTopics": tests.TestConcurrentSubscribeMultipleTopics,
+	"ResendOnError":                     tests.TestResendOnError,
+	"NoAck":                             tests.TestNoAck,
+	"ContinueAfterSubscribeClose":       tests.TestContinueAfterSubscribeClose,
+	"ConcurrentClose":                   tests.TestConcurrentClose,
+	"ContinueAfterErrors":               tests.TestContinueAfterErrors,
+	"PublishSubscribeInOrder":           tests.TestPublishSubscribeInOrder,
+	"PublisherClose":                    tests.TestPublisherClose,
+	"Topic":                             tests.TestTopic,
+	"MessageCtx":                        tests.TestMessageCtx,
+	"SubscribeCtx":                      tests.TestSubscribeCtx,
 }
 
 func TestThePubSubPassesWatermillsSuite(t *testing.T) {
@@ -55,39 +65,50 @@ func TestThePubSubPassesWatermillsSuite(t *testing.T) {
 	}
 	keyed := base
 	keyed.Lanes, keyed.Key = 8, func(m jetstream.Msg) string { return string(m.Data()) }
-	t.Run("with lanes by key", func(t *testing.T) {
-		t.Parallel()
-		runSuite(t, suiteServer(t), keyed)
-	})
+	t.Run("with lanes by key", func(t *testing.T) { runSuite(t, keyed) })
 	// Without a key a single lane is what keeps an order.
-	t.Run("with any free lane", func(t *testing.T) {
+	t.Run("with any free lane", func(t *testing.T) { runSuite(t, base) })
+}
+
+// runSuite runs watermill's suite. Subscribers that share a consumer share its messages, so the test that wants
+// old messages for a new subscriber gives each one a consumer of its own.
+func runSuite(t *testing.T, cfg messaging.SubscriberConfig) {
+	t.Parallel()
+	features := tests.Features{
+		ConsumerGroups: true, GuaranteedOrder: true, GuaranteedOrderWithSingleSubscriber: true, Persistent: true,
+		NewSubscriberReceivesOldMessages: true,
+	}
+	inContext := func() tests.TestContext { return tests.TestContext{TestID: tests.NewTestID(), Features: features} }
+	url := suiteServer(t)
+	for name, run := range suite {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			run(t, inContext(), func(t *testing.T) (message.Publisher, message.Subscriber) { return newPubSub(t, url, cfg, "suite") })
+		})
+	}
+	t.Run("NewSubscriberReceivesOldMessages", func(t *testing.T) {
 		t.Parallel()
-		runSuite(t, suiteServer(t), base)
+		tests.TestNewSubscriberReceivesOldMessages(t, inContext(), func(t *testing.T) (message.Publisher, message.Subscriber) {
+			return newPubSub(t, url, cfg, nuid.Next())
+		})
+	})
+	t.Run("ConsumerGroups", func(t *testing.T) {
+		t.Parallel()
+		tests.TestConsumerGroups(t, inContext(), func(t *testing.T, group string) (message.Publisher, message.Subscriber) {
+			return newPubSub(t, url, cfg, group)
+		})
 	})
 }
 
-func runSuite(t *testing.T, url string, cfg messaging.SubscriberConfig) {
-	newPubSub := func(t *testing.T, group string) (message.Publisher, message.Subscriber) {
-		js, err := jetstream.New(storetest.Connect(t, url))
-		if err != nil {
-			t.Fatal(err)
-		}
-		cfg := cfg
-		cfg.Consumer = group
-		sub, err := messaging.NewSubscriber(js, cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return messaging.NewPublisher(js, messaging.PublisherConfig{DropDuplicates: true}), suiteSubscriber{Subscriber: sub, js: js}
+func newPubSub(t *testing.T, url string, cfg messaging.SubscriberConfig, consumer string) (message.Publisher, message.Subscriber) {
+	js, err := jetstream.New(storetest.Connect(t, url))
+	if err != nil {
+		t.Fatal(err)
 	}
-	features := tests.Features{
-		ConsumerGroups:                      true,
-		ExactlyOnceDelivery:                 false,
-		GuaranteedOrder:                     true,
-		GuaranteedOrderWithSingleSubscriber: true,
-		Persistent:                          true,
+	cfg.Consumer = consumer
+	sub, err := messaging.NewSubscriber(js, cfg)
+	if err != nil {
+		t.Fatal(err)
 	}
-	tests.TestPubSub(t, features,
-		func(t *testing.T) (message.Publisher, message.Subscriber) { return newPubSub(t, "suite") },
-		newPubSub)
+	return messaging.NewPublisher(js, messaging.PublisherConfig{DropDuplicates: true}), suiteSubscriber{Subscriber: sub, js: js}
 }
