@@ -82,13 +82,6 @@ func (l Listing) Normalize() (Listing, error) {
 	return l, bad.err("the list")
 }
 
-// Check returns a *Rejection when the filter is out of bounds.
-func (f Filter) Check() error {
-	var bad checks
-	f.check(&bad)
-	return bad.err("the filter")
-}
-
 func (f Filter) check(bad *checks) {
 	oneOf(bad, "type", f.Type, TypeNormal, TypeAdmin)
 	bad.text("q", f.Text, MaxSearchTextBytes)

@@ -41,7 +41,7 @@ type Decide func(ctx context.Context, u *Unit) ([]Envelope, error)
 // again. A refusal is confirmed with the leader of the log, so that it is
 // never founded on a stale read.
 //
-// Errors: the error of decide; ErrConflict when other writers won every time;
+// Errors: the error of decide, which refuses the command unless it is one of these; ErrConflict when other writers won every time;
 // ErrUnavailable when nothing was written; ErrUnknownOutcome when the events may or may not have been
 // written, in which case Execute with the same command id finds out.
 func Execute(ctx context.Context, store Store, commandID string, decide Decide) (Outcome, error) {
@@ -58,7 +58,7 @@ func Execute(ctx context.Context, store Store, commandID string, decide Decide) 
 				return fail(err)
 			}
 		}
-		u := &Unit{store: store, commandID: commandID, fresh: attempt == 0, revisions: make(map[AggregateID]Revision, 2)}
+		u := &Unit{store: store, commandID: commandID, fresh: attempt == 0, uncertain: unknown != nil, revisions: make(map[AggregateID]Revision, 2)}
 		events, err := decide(ctx, u)
 		switch {
 		case u.doubtful:
@@ -67,6 +67,9 @@ func Execute(ctx context.Context, store Store, commandID string, decide Decide) 
 			return Outcome{Events: u.replayed, Replayed: true}, nil
 		case u.failed != nil:
 			return fail(u.failed)
+		}
+		if isTrouble(err) {
+			return fail(err)
 		}
 		if err != nil || len(events) == 0 {
 			current, cerr := u.isCurrent(ctx)
@@ -92,6 +95,16 @@ func Execute(ctx context.Context, store Store, commandID string, decide Decide) 
 	return fail(fmt.Errorf("%w: gave up after %d attempts", ErrConflict, maxAttempts))
 }
 
+// isTrouble tells an error that decides nothing from one that refuses the command.
+func isTrouble(err error) bool {
+	for _, trouble := range []error{ErrUnavailable, ErrDamaged, ErrInvalid, context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, trouble) {
+			return true
+		}
+	}
+	return false
+}
+
 // backoff waits a random time that grows with the attempt, at most 100 ms.
 func backoff(ctx context.Context, attempt int) error {
 	most := min(time.Millisecond<<min(attempt, 10), 100*time.Millisecond)
@@ -110,6 +123,7 @@ func backoff(ctx context.Context, attempt int) error {
 type Unit struct {
 	store     Store
 	commandID string
+	uncertain bool // an earlier attempt may have written its events
 	fresh     bool // nothing contradicts a presumption yet
 	presumed  bool // a presumption was made
 	doubtful  bool // it turned out wrong
@@ -148,6 +162,10 @@ func (u *Unit) Load(ctx context.Context, id AggregateID) ([]Envelope, error) {
 	}
 	return events, nil
 }
+
+// Uncertain tells whether an earlier attempt may have written the events that it
+// was decided to: its answer was lost.
+func (u *Unit) Uncertain() bool { return u.uncertain }
 
 // Presume takes an aggregate to be at a revision that the caller knows it to
 // have had, zero for one that has no events, and spares the read; the guard of the append

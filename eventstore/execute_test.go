@@ -153,3 +153,28 @@ func TestExecuteReportsWhatStopsIt(t *testing.T) {
 		t.Errorf("the log ends at %d, %v, want 0: something was written", last, err)
 	}
 }
+
+func TestTroubleAfterALostAnswerLeavesTheOutcomeUnknown(t *testing.T) {
+	log := newLog(t)
+	id := eventstore.Account("app", "late")
+	log.onAppend = func(func() ([]eventstore.Position, error)) ([]eventstore.Position, error) {
+		return nil, eventstore.ErrUnknownOutcome // it may still be on its way
+	}
+	attempts := 0
+	_, err := eventstore.Execute(t.Context(), log, "command", func(ctx context.Context, u *eventstore.Unit) ([]eventstore.Envelope, error) {
+		attempts++
+		if _, err := u.Load(ctx, id); err != nil {
+			return nil, err
+		}
+		if u.Uncertain() != (attempts > 1) {
+			t.Errorf("attempt %d is uncertain: %v", attempts, u.Uncertain())
+		}
+		if attempts > 1 {
+			return nil, fmt.Errorf("read a key: %w", eventstore.ErrUnavailable)
+		}
+		return []eventstore.Envelope{storetest.Event(id, "command")}, nil
+	})
+	if !errors.Is(err, eventstore.ErrUnknownOutcome) || attempts != 2 {
+		t.Errorf("after %d attempts: %v", attempts, err)
+	}
+}

@@ -2,7 +2,7 @@
 // events are appended under a guard, loaded and read in order, and how a
 // command is executed against them.
 //
-// It knows no domain and no driver. Every append is guarded; there is no other
+// It knows which aggregates there are, nothing of what their events mean, and no driver. Every append is guarded; there is no other
 // way to write.
 package eventstore
 

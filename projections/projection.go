@@ -54,6 +54,9 @@ var (
 	ErrFenced = errors.New("the checkpoint was moved by another writer")
 	// ErrHalted means that a projection has stopped for good; a HaltError tells why.
 	ErrHalted = errors.New("the projection has halted")
+	// ErrBroken means that the read model itself is damaged and must be built anew. Its
+	// error says how.
+	ErrBroken = errors.New("the read model is damaged")
 	// ErrStopped means that the runner has ended in order.
 	ErrStopped = errors.New("the projection's runner has stopped")
 )

@@ -21,6 +21,7 @@ const (
 	shortestRetry = 50 * time.Millisecond
 	longestRetry  = 5 * time.Second
 	longestRest   = 50 * time.Millisecond
+	restRatio     = 4
 )
 
 // Option changes how a runner works.
@@ -122,7 +123,7 @@ func (r *Runner) halt(err error) error {
 		return &HaltError{Projection: r.projection.Name(), Position: event.Position, Err: err}
 	case errors.As(err, &missing):
 		return &HaltError{Projection: r.projection.Name(), Position: missing.at, Err: err}
-	case errors.Is(err, eventstore.ErrDamaged):
+	case errors.Is(err, eventstore.ErrDamaged), errors.Is(err, ErrBroken):
 		return &HaltError{Projection: r.projection.Name(), Position: r.Status().Position + 1, Err: err}
 	}
 	return nil
@@ -179,10 +180,11 @@ func (r *Runner) read(ctx context.Context, sub eventstore.Subscription, batches 
 		if err != nil {
 			return fmt.Errorf("read the log: %w", err)
 		}
-		if len(events) < limit {
-			limit = min(firstBatch, r.batch)
-		} else {
+		full := len(events) >= limit
+		if full {
 			limit = min(2*limit, r.batch)
+		} else {
+			limit = min(firstBatch, r.batch)
 		}
 		if len(events) == 0 {
 			continue
@@ -193,18 +195,18 @@ func (r *Runner) read(ctx context.Context, sub eventstore.Subscription, batches 
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if len(events) < limit {
+		if !full {
 			r.rest(ctx)
 		}
 	}
 }
 
 // rest lets events gather while the projection keeps up with a stream of them: many in
-// one transaction cost much less than few in each of many. It lasts as long as
-// the last batch took, and ends at once when somebody waits for the projection.
+// one transaction cost much less than few in each of many. It lasts a few times as long
+// as the last batch took, and ends at once when somebody waits for the projection.
 func (r *Runner) rest(ctx context.Context) {
 	r.mu.Lock()
-	pause, awaited := min(r.took, longestRest), len(r.waiting) > 0
+	pause, awaited := min(restRatio*r.took, longestRest), len(r.waiting) > 0
 	r.mu.Unlock()
 	if awaited {
 		return

@@ -14,13 +14,14 @@ const maxAhead = 16
 
 // supply holds the blocks that are on disk and whose keys are not all given out.
 type supply struct {
-	mu      sync.Mutex
-	blocks  []stock
-	ahead   int           // how many blocks to have in stock; grows each time the stock runs out
-	filling bool          // blocks are being made
-	fails   int           // how often that failed
-	err     error         // why it last failed
-	changed chan struct{} // closed and replaced whenever any of the above changes
+	mu       sync.Mutex
+	blocks   []stock
+	released []keyID       // given out and taken back
+	ahead    int           // how many blocks to have in stock; grows each time the stock runs out
+	filling  bool          // blocks are being made
+	fails    int           // how often that failed
+	err      error         // why it last failed
+	changed  chan struct{} // closed and replaced whenever any of the above changes
 }
 
 // stock is a block whose slots from next on are free.
@@ -37,6 +38,11 @@ func (s *supply) init() {
 
 // take returns the next free key, or false when there is none.
 func (s *supply) take() (keyID, bool) {
+	if n := len(s.released); n > 0 {
+		id := s.released[n-1]
+		s.released = s.released[:n-1]
+		return id, true
+	}
 	if len(s.blocks) == 0 {
 		return keyID{}, false
 	}
@@ -54,8 +60,8 @@ func (s *supply) signal() {
 	s.changed = make(chan struct{})
 }
 
-// NewKey returns the id of a key that is on disk and was never given out before,
-// by any instance. Keys are made ahead, in blocks, so that it seldom waits; up to 16
+// NewKey returns the id of a key that is on disk and that nobody else has, from
+// any instance: it was never given out before, or was released. Keys are made ahead, in blocks, so that it seldom waits; up to 16
 // blocks, when they are used up quickly. Those that are left when the process ends are never used.
 //
 // Errors: eventstore.ErrUnavailable, ErrClosed, the context's.
@@ -89,6 +95,24 @@ func (k *Keyring) NewKey(ctx context.Context) (string, error) {
 		if err != nil {
 			return "", err
 		}
+	}
+}
+
+// maxReleased bounds the keys that are kept for the next caller.
+const maxReleased = 1024
+
+// Release takes back a key that NewKey gave out and with which nothing was
+// sealed that anybody keeps. NewKey may return it again. A key that is not taken back is never used.
+func (k *Keyring) Release(id string) {
+	key, err := parseKeyID(id)
+	if err != nil {
+		return
+	}
+	s := &k.fresh
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.released) < maxReleased {
+		s.released = append(s.released, key)
 	}
 }
 

@@ -43,9 +43,15 @@ func (p Principal) Authorize(action Action, app string) error {
 	}
 }
 
-// Actor names the principal in events and logs: the name of its token, "operator" for the
-// one that the service was started with, which no other token may be named.
-func (p Principal) Actor() string { return p.Name }
+// Actor names the principal in events and logs: the name of its token for people and, since names
+// are given freely, its id: "dashboard/01JD…". The token that the service was started with is
+// "operator".
+func (p Principal) Actor() string {
+	if p.TokenID == operatorID {
+		return operatorID
+	}
+	return p.Name + "/" + p.TokenID
+}
 
 type contextKey struct{}
 

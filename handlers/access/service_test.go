@@ -61,7 +61,7 @@ func TestATokenIsGoodFromItsCreationToItsRevocation(t *testing.T) {
 			if err != nil || p != want {
 				t.Fatalf("authenticate: %+v, %v, want %+v", p, err, want)
 			}
-			if p.Actor() != tok.Name || tok.CreatedBy != "operator" || tok.CreatedAt.IsZero() {
+			if p.Actor() != tok.Name+"/"+tok.ID || tok.CreatedBy != "operator" || tok.CreatedAt.IsZero() {
 				t.Errorf("actor %q, created by %q at %v", p.Actor(), tok.CreatedBy, tok.CreatedAt)
 			}
 			revoked, err := s.Revoke(t.Context(), admin, tok.ID)
@@ -183,7 +183,7 @@ func TestAnAdminManagesTheTokensOfTheOwnApplicationOnly(t *testing.T) {
 	_, others := mustCreate(t, s, "other's", access.Viewer, "other")
 	_, operators := mustCreate(t, s, "second operator", access.Operator, "")
 
-	if _, tok, err := s.Create(t.Context(), admin, "new", access.Admin, "mine"); err != nil || tok.CreatedBy != admin.Name {
+	if _, tok, err := s.Create(t.Context(), admin, "new", access.Admin, "mine"); err != nil || tok.CreatedBy != admin.Actor() {
 		t.Errorf("create in the own application: %+v, %v", tok, err)
 	}
 	if _, _, err := s.Create(t.Context(), admin, "new", access.Viewer, "other"); !errors.Is(err, access.ErrForbidden) {

@@ -19,8 +19,8 @@ type ItemResult struct {
 
 // DeleteAccounts deletes accounts, each for itself: one that fails does not stop
 // the others. The results are in the order of ids; an account that is named twice is not
-// found, or replayed, the second time. Errors: *domain.Rejection when there is no account or
-// are more than MaxDeletions.
+// found, or replayed, the second time. Errors: *domain.Rejection when there is no account, are more
+// than MaxDeletions, or the command id cannot be accepted.
 func (s *Service) DeleteAccounts(ctx context.Context, req Request, app domain.AppID, ids []domain.UserID) ([]ItemResult, error) {
 	if n := len(ids); n == 0 || n > MaxDeletions {
 		return nil, &domain.Rejection{
@@ -28,11 +28,16 @@ func (s *Service) DeleteAccounts(ctx context.Context, req Request, app domain.Ap
 			Fields: []domain.FieldError{{Field: "user_ids", Code: domain.CodeBadValue, Detail: "1 to 100 user ids"}},
 		}
 	}
+	if err := checkID(req.ID); err != nil {
+		return nil, err
+	}
 	results := make([]ItemResult, len(ids))
 	var wg sync.WaitGroup
 	for i, id := range ids {
 		wg.Go(func() {
-			res, err := s.Execute(ctx, req, domain.DeleteAccount{App: app, UserID: id})
+			req := req
+			req.ID += "/" + string(id) // administrators share a roster, where each deletion is a command of its own
+			res, err := s.observed(ctx, req, domain.DeleteAccount{App: app, UserID: id})
 			results[i] = ItemResult{UserID: id, Position: res.Position, Err: err}
 		})
 	}

@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -20,6 +21,7 @@ type execution struct {
 	user    domain.UserID // empty for commands on applications
 
 	newKey string // made at most once, also when the command is decided anew
+	unsure bool   // an event sealed with it may be in the log
 	loaded map[eventstore.AggregateID]snapshot
 	events []domain.Event
 }
@@ -82,6 +84,7 @@ func (x *execution) checkTarget() error {
 }
 
 func (x *execution) decide(ctx context.Context, u *eventstore.Unit) ([]eventstore.Envelope, error) {
+	x.unsure = x.unsure || u.Uncertain()
 	x.loaded, x.events = make(map[eventstore.AggregateID]snapshot, 2), nil
 	if err := x.load(ctx, u); err != nil {
 		return nil, err
@@ -192,6 +195,20 @@ func (x *execution) encode(ctx context.Context, e domain.Event) (eventstore.Enve
 		EventID: newEventID(), Actor: x.req.Actor, CommandID: x.req.ID, CausationID: x.req.CausationID,
 		CorrelationID: x.req.CorrelationID, TraceParent: x.req.TraceParent,
 	}, key, e)
+}
+
+// releaseKey gives the new key back where nothing was sealed with it in the end, so
+// that commands that are refused use up no keys.
+func (x *execution) releaseKey(out eventstore.Outcome, err error) {
+	if x.newKey == "" || x.unsure || errors.Is(err, eventstore.ErrUnknownOutcome) {
+		return
+	}
+	for _, env := range out.Events {
+		if env.KeyID == x.newKey {
+			return
+		}
+	}
+	x.service.keys.Release(x.newKey)
 }
 
 // result is the state after the events that were just appended.

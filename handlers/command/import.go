@@ -53,11 +53,12 @@ func (s *Service) Import(ctx context.Context, req Request, app domain.AppID, mod
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 
+	finishing := context.WithoutCancel(ctx) // a row that has begun is decided
 	results := make(chan RowResult, importInFlight)
 	rowsOf := newSequences(importInFlight)
 	go func() {
 		for row := range rows {
-			if !rowsOf.run(ctx, row.UserID, func() { results <- s.importRow(ctx, req, app, mode, row) }) {
+			if !rowsOf.run(ctx, row.UserID, func() { results <- s.importRow(finishing, req, app, mode, row) }) {
 				break
 			}
 		}

@@ -29,9 +29,10 @@ const CodeCommandIDReused domain.Code = "command_id_reused"
 const MaxCommandIDBytes = 64
 
 // Keys makes the keys that personal data is sealed with. A key is on disk
-// before it is returned.
+// before it is returned. Release takes one back with which nothing in the log is sealed.
 type Keys interface {
 	NewKey(ctx context.Context) (string, error)
+	Release(keyID string)
 }
 
 // Request tells who gives a command, under which id and why.
@@ -120,6 +121,7 @@ func (s *Service) execute(ctx context.Context, req Request, cmd domain.Command) 
 		return Result{}, err
 	}
 	out, err := eventstore.Execute(ctx, s.store, req.ID, x.decide)
+	x.releaseKey(out, err)
 	if err != nil {
 		return Result{}, err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -24,6 +25,7 @@ type rig struct {
 	*command.Service
 	store eventstore.Store
 	codec *codec.Codec
+	keys  *keyring.Keyring
 }
 
 func newRig(t testing.TB, opts command.Options) rig {
@@ -50,7 +52,7 @@ func newRig(t testing.TB, opts command.Options) rig {
 	must(t, err)
 	t.Cleanup(keys.Close)
 	c := codec.New(keys)
-	return rig{command.New(store, c, keys, opts), store, c}
+	return rig{command.New(store, c, keys, opts), store, c, keys}
 }
 
 func must(t testing.TB, err error) {
@@ -248,10 +250,47 @@ func TestABatchDeletionAnswersEachItem(t *testing.T) {
 			t.Errorf("the same batch given again: %+v, the first time %+v", again[i], results[i])
 		}
 	}
+	t.Run("administrators share a roster, and each is deleted", func(t *testing.T) {
+		ids := []domain.UserID{"x", "y", "z"}
+		for _, id := range ids {
+			r.do(t, string(id), domain.CreateAccount{App: "chat", UserID: id, Type: domain.TypeAdmin})
+		}
+		for range 2 {
+			results, err := r.DeleteAccounts(t.Context(), command.Request{ID: "admins"}, "chat", ids)
+			must(t, err)
+			for _, res := range results {
+				if res.Err != nil {
+					t.Errorf("%+v", res)
+				}
+			}
+		}
+	})
 	for _, n := range []int{0, command.MaxDeletions + 1} {
 		if _, err := r.DeleteAccounts(t.Context(), command.Request{ID: "d"}, "chat", make([]domain.UserID, n)); !errors.Is(err, domain.CodeInvalid) {
 			t.Errorf("%d accounts: %v", n, err)
 		}
+	}
+}
+
+func TestARefusedCommandUsesUpNoKey(t *testing.T) {
+	r := newRig(t, command.Options{})
+	r.do(t, "app", domain.CreateApp{App: "chat"})
+	first := r.do(t, "1", domain.CreateAccount{App: "chat", UserID: "a"})
+	// Another instance, which remembers nothing, makes the keys that this one would.
+	other := command.New(r.store, r.codec, r.keys, command.Options{})
+	for i := range 100 {
+		_, err := other.Execute(t.Context(), command.Request{ID: fmt.Sprint("again", i)}, domain.CreateAccount{App: "chat", UserID: "a"})
+		if !errors.Is(err, domain.CodeAccountExists) {
+			t.Fatal(err)
+		}
+		other = command.New(r.store, r.codec, r.keys, command.Options{})
+	}
+	r.do(t, "2", domain.CreateAccount{App: "chat", UserID: "b"})
+	a := r.events(t, eventstore.Account("chat", "a"))[0].KeyID
+	b := r.events(t, eventstore.Account("chat", "b"))[0].KeyID
+	blockOf := func(key string) string { return key[:strings.IndexByte(key, '.')] }
+	if a == b || blockOf(a) != blockOf(b) {
+		t.Errorf("revision %d has key %s, the account created after 100 refusals %s", first.Position, a, b)
 	}
 }
 

@@ -10,8 +10,13 @@ import (
 	"rollcall/eventstore"
 )
 
-// maxSnapshots bounds the aggregates whose state is remembered; at most about 2 kB each.
-const maxSnapshots = 20_000
+const (
+	// maxSnapshots bounds the aggregates whose state is remembered.
+	maxSnapshots = 8192
+	// maxSeen bounds the commands of an aggregate that is remembered: each adds 8 bytes. One with more
+	// is loaded from the log each time.
+	maxSeen = 2048
+)
 
 // snapshot is the state of one aggregate at a revision. It is never changed.
 type snapshot struct {
@@ -46,6 +51,10 @@ func (s *snapshots) get(id eventstore.AggregateID, commandID string) (snap snaps
 }
 
 func (s *snapshots) put(id eventstore.AggregateID, snap snapshot) {
+	if len(snap.seen) > maxSeen {
+		s.recent.Remove(id)
+		return
+	}
 	if id.Kind == eventstore.KindAccount && !snap.state.Account.Exists() {
 		s.recent.Remove(id) // a deleted account is not kept in memory
 		return
