@@ -228,36 +228,6 @@ func (x *execution) result(out eventstore.Outcome) Result {
 	return res
 }
 
-// replay answers a command that had been executed before with the state right
-// after it.
-func (x *execution) replay(ctx context.Context, out eventstore.Outcome) (Result, error) {
-	first := out.Events[0]
-	if !isResultOf(x.cmd, first) {
-		return Result{}, &domain.Rejection{
-			Code:   CodeCommandIDReused,
-			Detail: fmt.Sprintf("command id %q belongs to another command on %s; give this one an id of its own", x.req.ID, first.Aggregate),
-		}
-	}
-	var before []eventstore.Envelope
-	for env, err := range x.service.store.Load(ctx, first.Aggregate) {
-		if err != nil {
-			return Result{}, fmt.Errorf("load %s: %w", first.Aggregate, err)
-		}
-		if env.Position > first.Position {
-			break
-		}
-		before = append(before, env)
-	}
-	snap, err := x.fold(ctx, before)
-	if err != nil {
-		return Result{}, err
-	}
-	return Result{
-		Position: uint64(first.Position), Changed: true, Replayed: true, Created: creates(first),
-		App: snap.state.App, Account: snap.state.Account,
-	}, nil
-}
-
 func creates(env eventstore.Envelope) bool {
 	return env.Type == codec.TypeAccountCreated || env.Type == codec.TypeAppCreated
 }

@@ -151,6 +151,31 @@ func TestACommandIDIsExecutedOnce(t *testing.T) {
 	t.Run("another command under its id is refused", func(t *testing.T) {
 		r.refuses(t, command.CodeCommandIDReused, "c1", domain.DeleteAccount{App: "chat", UserID: "kim"})
 	})
+	t.Run("the same verb with other values under its id is refused", func(t *testing.T) {
+		r.refuses(t, command.CodeCommandIDReused, "c1", domain.CreateAccount{App: "chat", UserID: "kim", Profile: domain.Profile{Nickname: "z"}})
+		r.refuses(t, command.CodeCommandIDReused, "c2", domain.EditAccount{App: "chat", UserID: "kim", Patch: domain.Patch{
+			Fields: domain.FieldsOf(domain.FieldNickname), Values: domain.Profile{Nickname: "z"},
+		}})
+	})
+	t.Run("an edit given again after a later one answers as the first time", func(t *testing.T) {
+		edit := func(level uint32) domain.EditAccount {
+			return domain.EditAccount{App: "chat", UserID: "kim", Patch: domain.Patch{
+				Fields: domain.FieldsOf(domain.FieldLevel), Values: domain.Profile{Level: domain.Num(level)},
+			}}
+		}
+		one := r.do(t, "e1", edit(1))
+		r.do(t, "e2", edit(2))
+		if again := r.do(t, "e1", edit(1)); !again.Replayed || again.Account != one.Account {
+			t.Errorf("got  %+v\nwant %+v", again, one)
+		}
+	})
+	t.Run("an administrator created again under its id answers as the first time", func(t *testing.T) {
+		c := domain.CreateAccount{App: "chat", UserID: "boss", Type: domain.TypeAdmin}
+		one := r.do(t, "a1", c)
+		if again := r.do(t, "a1", c); !again.Replayed || again.Account != one.Account {
+			t.Errorf("got  %+v\nwant %+v", again, one)
+		}
+	})
 	t.Run("an application created again under its id answers as the first time", func(t *testing.T) {
 		if res := r.do(t, "app", domain.CreateApp{App: "chat"}); !res.Replayed || res.App.ID != "chat" {
 			t.Errorf("%+v", res)
