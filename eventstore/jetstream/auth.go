@@ -8,16 +8,25 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// Permissions are the subjects that a client may use, with the wildcards of
-// NATS. The zero value permits nothing; a denial goes before a permission.
+// Permissions are what a client from outside may do, which is to listen. The zero value
+// permits nothing.
+//
+// There is no permission to publish. Permissions do not cover the subject that a
+// publication wants its answer on, and JetStream or whoever answers publishes there with rights of its
+// own: a client that may publish anything could lead an acknowledgement onto the log. To let
+// clients publish, put them into a NATS account of their own.
 type Permissions struct {
-	Publish, Subscribe Subjects
+	// Subscribe are the subjects that the client may subscribe to, with the wildcards
+	// of NATS. Those of the process itself are never heard, whatever is listed here.
+	Subscribe []string
 }
 
-// Subjects are lists of subjects that are permitted and denied.
-type Subjects struct {
-	Allow, Deny []string
-}
+// inboxPrefix begins the subjects on which the process itself gets its answers. They have
+// what is in the log and in the keys, so that they must not be those of any other client.
+const inboxPrefix = "_ROLLCALL"
+
+// internal are the subjects that only the process itself listens to.
+var internal = []string{inboxPrefix + ".>", "_INBOX.>", "accounts.key.>", "$KV.>", "$JS.>", "$SYS.>"}
 
 // authenticator lets the process itself in by a credential made at start, and
 // others as the hook says.
@@ -49,34 +58,19 @@ func (a *authenticator) Check(c server.ClientAuthentication) bool {
 	if !ok {
 		return false
 	}
-	c.RegisterUser(&server.User{Username: user, Permissions: &server.Permissions{
-		Publish:   restrict(p.Publish, ownPublish),
-		Subscribe: restrict(p.Subscribe, ownSubscribe),
-	}})
+	c.RegisterUser(&server.User{Username: user, Permissions: p.server()})
 	return true
 }
 
-// restrict turns permitted subjects into those of the server. An empty list of permissions
-// would permit everything there.
-func restrict(s Subjects, own []string) *server.SubjectPermission {
-	if len(s.Allow) == 0 {
-		return &server.SubjectPermission{Deny: []string{">"}}
+// server returns the permissions as the server has them.
+func (p Permissions) server() *server.Permissions {
+	listen := &server.SubjectPermission{Allow: slices.Clone(p.Subscribe), Deny: internal}
+	if len(p.Subscribe) == 0 {
+		listen.Deny = []string{">"} // to the server, an empty list permits everything
 	}
-	return &server.SubjectPermission{Allow: slices.Clone(s.Allow), Deny: append(slices.Clone(s.Deny), own...)}
+	return &server.Permissions{
+		// The list that permits is there and empty, for a denial matches no malformed subject.
+		Publish:   &server.SubjectPermission{Allow: []string{}, Deny: []string{">"}},
+		Subscribe: listen,
+	}
 }
-
-// ownPublish and ownSubscribe are the subjects of the process itself. Denied to everyone else.
-var (
-	ownPublish = []string{
-		"accounts.evt.>", "accounts.key.>", "accounts.export.>", "accounts.exportjob.>", "$KV.>", "$SYS.>",
-		"$JS.API.STREAM.CREATE.>", "$JS.API.STREAM.UPDATE.>", "$JS.API.STREAM.DELETE.>",
-		"$JS.API.STREAM.PURGE.>", "$JS.API.STREAM.MSG.DELETE.>",
-		"$JS.API.STREAM.SNAPSHOT.>", "$JS.API.STREAM.RESTORE.>",
-		// The keys are in a stream of their own, which nobody else reads either.
-		"$JS.API.DIRECT.GET.KEYS", "$JS.API.DIRECT.GET.KEYS.>", "$JS.API.STREAM.MSG.GET.KEYS",
-		"$JS.API.CONSUMER.CREATE.KEYS", "$JS.API.CONSUMER.CREATE.KEYS.>",
-		"$JS.API.CONSUMER.DURABLE.CREATE.KEYS.>", "$JS.API.CONSUMER.MSG.NEXT.KEYS.>",
-		"$JS.API.STREAM.PEER.>", "$JS.API.STREAM.LEADER.>", "$JS.API.ACCOUNT.>", "$JS.API.META.>", "$JS.API.SERVER.>",
-	}
-	ownSubscribe = []string{"accounts.key.>", "$SYS.>"}
-)

@@ -49,19 +49,3 @@ func (s *Store) Check(ctx context.Context, known ...eventstore.Position) error {
 	}
 	return nil
 }
-
-// Scrub reads the whole log, which takes some seconds for a million events, and
-// tells whether every event is there and can be read. A flipped bit in the middle of the log
-// shows in no other way until somebody reads that event.
-func (s *Store) Scrub(ctx context.Context) error {
-	last, err := s.Last(ctx)
-	if err != nil {
-		return err
-	}
-	for _, err := range s.Read(ctx, 1, last) {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}

@@ -51,12 +51,10 @@ const (
 
 // Codes of JetStream that its client has no names for.
 const (
-	codeBatchDuplicate   jetstream.ErrorCode = 10201
-	codeDuplicateRunning jetstream.ErrorCode = 10158
-	codeBatchIncomplete  jetstream.ErrorCode = 10176
-	codeBatchMissingSeq  jetstream.ErrorCode = 10175
-	codeBatchInFlight    jetstream.ErrorCode = 10210
-	codeNoResources      jetstream.ErrorCode = 10023
+	codeBatchIncomplete jetstream.ErrorCode = 10176
+	codeBatchMissingSeq jetstream.ErrorCode = 10175
+	codeBatchInFlight   jetstream.ErrorCode = 10210
+	codeNoResources     jetstream.ErrorCode = 10023
 )
 
 // appendOp is one call of Append on its way into the log.
@@ -359,8 +357,7 @@ var errRefused = errors.New("refused by the log")
 // of the port. Only what is known to have written nothing is anything else than unknown.
 func appendError(err error) error {
 	switch apiCode(err) {
-	case jetstream.JSErrCodeStreamWrongLastSequence, jetstream.JSErrCodeStreamWrongLastSequenceConstant,
-		codeBatchDuplicate, codeDuplicateRunning:
+	case jetstream.JSErrCodeStreamWrongLastSequence, jetstream.JSErrCodeStreamWrongLastSequenceConstant:
 		return fmt.Errorf("%w: %w: %w", eventstore.ErrConflict, errRefused, err)
 	case jetstream.JSErrCodeStreamMessageExceedsMaximum:
 		return fmt.Errorf("%w: %w: %w", eventstore.ErrInvalid, errRefused, err)

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -27,9 +29,8 @@ type EmbeddedConfig struct {
 	// gives a token instead of a user and password comes with an empty user and the token
 	// as password. It is called by many goroutines at once. Nil refuses everyone.
 	//
-	// Whatever it grants, nobody but the process itself may publish on the subjects of the log and
-	// of the keys, or make, change, purge, copy or delete a stream: these are denied to every client, and a
-	// client that asks for an answer on a subject of Rollcall or of the server is cut off.
+	// Whatever it grants, nobody but the process itself publishes anything, makes a request of
+	// JetStream, or hears the keys, the tokens and the answers to the process.
 	Authenticate func(user, password string) (Permissions, bool)
 }
 
@@ -37,7 +38,6 @@ type EmbeddedConfig struct {
 // acknowledged when it is on disk.
 type Embedded struct {
 	server *server.Server
-	gate   *gate // nil without a listener
 	lock   *os.File
 	auth   *authenticator
 	dir    string
@@ -72,18 +72,25 @@ func (e *Embedded) start(cfg EmbeddedConfig) error {
 	if err := prepareFolder(cfg.Dir); err != nil {
 		return fmt.Errorf("start the log in %s: %w", cfg.Dir, err)
 	}
+	host, port, err := hostPort(cfg.Listen)
+	if err != nil {
+		return err
+	}
 	opts := &server.Options{
 		ServerName: "rollcall",
 		JetStream:  true,
 		StoreDir:   cfg.Dir,
 		// An acknowledgement means that the event is on disk. The default writes every two minutes.
-		SyncAlways:                 true,
+		SyncAlways: true,
+		// A client that listens and is slow is cut off rather than waited for.
+		NoFastProducerStall:        true,
 		MaxPayload:                 maxPayload,
 		NoSigs:                     true,
-		DontListen:                 true, // the gate does
+		DontListen:                 cfg.Listen == "",
+		Host:                       host,
+		Port:                       port,
 		CustomClientAuthentication: e.auth,
 	}
-	var err error
 	if e.server, err = server.NewServer(opts); err != nil {
 		return fmt.Errorf("start the log in %s: %w", cfg.Dir, err)
 	}
@@ -91,17 +98,29 @@ func (e *Embedded) start(cfg EmbeddedConfig) error {
 	e.server.SetLoggerV2(logger, false, false, false)
 	e.server.Start()
 	// The server starts in this goroutine: when it is not running now, it has said why.
-	if !e.server.Running() || !e.server.ReadyForConnections(startTimeout) || !e.server.JetStreamEnabled() {
+	if logger.isFatal() || !e.server.Running() || !e.server.ReadyForConnections(startTimeout) || !e.server.JetStreamEnabled() {
 		e.stopServer()
 		return fmt.Errorf("start the log in %s: the server did not come up: %s", cfg.Dir, logger.lastError())
 	}
-	if cfg.Listen == "" {
-		return nil
+	return nil
+}
+
+// hostPort splits an address to listen on as the server has it.
+func hostPort(listen string) (host string, port int, err error) {
+	if listen == "" {
+		return "", 0, nil
 	}
-	if e.gate, err = openGate(cfg.Listen, e.server.InProcessConn, cfg.Logger); err != nil {
-		e.stopServer()
+	host, service, err := net.SplitHostPort(listen)
+	if err == nil {
+		port, err = net.LookupPort("tcp", service)
 	}
-	return err
+	if err != nil {
+		return "", 0, fmt.Errorf("listen on %q: %w; give a host:port", listen, err)
+	}
+	if port == 0 {
+		port = server.RANDOM_PORT
+	}
+	return host, port, nil
 }
 
 func (e *Embedded) stopServer() {
@@ -122,14 +141,15 @@ func prepareFolder(dir string) error {
 	return mark{New: true}.write(dir)
 }
 
-// Connect returns a connection of the process itself, with full rights.
+// Connect returns a connection of the process itself, with full rights. It gets its answers on
+// subjects that nobody else hears, whatever the options.
 func (e *Embedded) Connect(opts ...nats.Option) (*nats.Conn, error) {
-	opts = append([]nats.Option{
+	opts = slices.Concat([]nats.Option{
 		nats.Name("rollcall"),
 		nats.InProcessServer(e.server),
 		nats.UserInfo(e.auth.user, e.auth.password),
 		nats.MaxReconnects(-1),
-	}, opts...)
+	}, opts, []nats.Option{nats.CustomInboxPrefix(inboxPrefix)})
 	nc, err := nats.Connect("", opts...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the embedded log: %w", err)
@@ -178,21 +198,18 @@ func (e *Embedded) remember(ctx context.Context, s *Store, known *mark) error {
 	return nil
 }
 
-// URL returns the address that others connect to, empty without a listener.
+// URL returns the address that others connect to, empty without a listener and after Stop.
 func (e *Embedded) URL() string {
-	if e.gate == nil {
+	addr := e.server.Addr()
+	if addr == nil {
 		return ""
 	}
-	return "nats://" + e.gate.listener.Addr().String()
+	return "nats://" + addr.String()
 }
 
 // Stop ends the server and waits until everything is written and released. Close stores and
 // connections first.
 func (e *Embedded) Stop() error {
-	var err error
-	if e.gate != nil {
-		err = e.gate.close()
-	}
 	e.stopServer()
-	return errors.Join(err, e.lock.Close())
+	return e.lock.Close()
 }

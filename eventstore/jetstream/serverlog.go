@@ -6,25 +6,27 @@ import (
 	"sync"
 )
 
-// serverLog writes the log of the server with slog.
+// serverLog writes the log of the server with slog. What the server tells in its ordinary work, its banner
+// first of all, is for debugging: the service has a log of its own.
 type serverLog struct {
 	log *slog.Logger
 
-	mu   sync.Mutex
-	last string // the latest error
+	mu    sync.Mutex
+	last  string // the latest error
+	fatal bool   // the server cannot go on
 }
 
-// Noticef logs what the server tells in its ordinary work.
-func (l *serverLog) Noticef(format string, v ...any) { l.log.Info(fmt.Sprintf(format, v...)) }
+// Noticef logs at debug level.
+func (l *serverLog) Noticef(format string, v ...any) { l.log.Debug(fmt.Sprintf(format, v...)) }
 
 // Warnf logs a warning.
 func (l *serverLog) Warnf(format string, v ...any) { l.log.Warn(fmt.Sprintf(format, v...)) }
 
 // Errorf logs an error.
-func (l *serverLog) Errorf(format string, v ...any) { l.error(fmt.Sprintf(format, v...)) }
+func (l *serverLog) Errorf(format string, v ...any) { l.error(fmt.Sprintf(format, v...), false) }
 
 // Fatalf logs an error that the server cannot go on after. It does not end the process.
-func (l *serverLog) Fatalf(format string, v ...any) { l.error(fmt.Sprintf(format, v...)) }
+func (l *serverLog) Fatalf(format string, v ...any) { l.error(fmt.Sprintf(format, v...), true) }
 
 // Debugf logs at debug level.
 func (l *serverLog) Debugf(format string, v ...any) { l.log.Debug(fmt.Sprintf(format, v...)) }
@@ -32,9 +34,9 @@ func (l *serverLog) Debugf(format string, v ...any) { l.log.Debug(fmt.Sprintf(fo
 // Tracef drops what the server would trace: the text of messages and of credentials.
 func (l *serverLog) Tracef(string, ...any) {}
 
-func (l *serverLog) error(text string) {
+func (l *serverLog) error(text string, fatal bool) {
 	l.mu.Lock()
-	l.last = text
+	l.last, l.fatal = text, l.fatal || fatal
 	l.mu.Unlock()
 	l.log.Error(text)
 }
@@ -43,4 +45,10 @@ func (l *serverLog) lastError() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.last
+}
+
+func (l *serverLog) isFatal() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.fatal
 }

@@ -21,8 +21,8 @@ type gate struct {
 func (g *gate) open(s *access.Service) { g.tokens.Store(s) }
 
 // authenticate lets operators hear what is published under accounts. A token is given alone or as the
-// password of the user "token". Nobody may publish: a request has a subject for its answer, and
-// the answer could then be led onto the log. The other roles have no rights on NATS.
+// password of the user "token". Nobody may publish, see jetstream.Permissions. The other roles have
+// no rights on NATS.
 func (g *gate) authenticate(user, password string) (jetstream.Permissions, bool) {
 	tokens := g.tokens.Load()
 	if tokens == nil || user != "" && user != "token" {
@@ -34,7 +34,5 @@ func (g *gate) authenticate(user, password string) (jetstream.Permissions, bool)
 	if err != nil || !who.May(access.Operate, "") {
 		return jetstream.Permissions{}, false
 	}
-	return jetstream.Permissions{
-		Subscribe: jetstream.Subjects{Allow: []string{"accounts.>", "_INBOX.>"}},
-	}, true
+	return jetstream.Permissions{Subscribe: []string{"accounts.>"}}, true
 }
