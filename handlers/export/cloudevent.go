@@ -65,9 +65,11 @@ type eventData struct {
 	Reason string `json:"reason,omitempty"`
 }
 
+// filterData is a filter whose text may be personal and is never written in clear.
 type filterData struct {
-	Type domain.AccountType `json:"type,omitempty"`
-	Text string             `json:"q,omitempty"`
+	Type       domain.AccountType `json:"type,omitempty"`
+	KeyID      string             `json:"key_id,omitempty"`
+	SealedText []byte             `json:"sealed_q,omitempty"` // in base64
 }
 
 type progressData struct {
@@ -76,7 +78,8 @@ type progressData struct {
 }
 
 // MarshalEvent returns the event as a CloudEvent in structured JSON, in which
-// data holds job_id and, by type: of requested the spec; of started the attempt; of
+// data holds job_id and, by type: of requested the spec, without the text that its filter searches
+// for unless it is sealed; of started the attempt; of interrupted the attempts that count and the reason; of
 // progressed the progress and position; of completed position, format, rows,
 // bytes, sha256, download_url and expires_at; of failed and expired the reason; of recalled
 // the position of the deletion.
@@ -89,10 +92,10 @@ func MarshalEvent(e Event) ([]byte, error) {
 		for _, f := range e.Spec.Fields {
 			d.Fields = append(d.Fields, f.String())
 		}
-		if !e.Spec.Filter.IsZero() {
-			d.Filter = &filterData{Type: e.Spec.Filter.Type, Text: e.Spec.Filter.Text}
+		if e.Spec.Filter.Type != "" || e.KeyID != "" {
+			d.Filter = &filterData{Type: e.Spec.Filter.Type, KeyID: e.KeyID, SealedText: e.SealedText}
 		}
-	case Started:
+	case Started, Interrupted:
 		d.Attempt = e.Attempt
 	case Progressed:
 		d.Progress = &progressData{Done: e.Progress.Done, Total: e.Progress.Total}
@@ -138,7 +141,7 @@ func UnmarshalEvent(b []byte) (Event, error) {
 	case Requested:
 		e.Spec = Spec{App: e.App, Format: d.Format, Compression: d.Compression, UserIDs: d.UserIDs, UserCount: len(d.UserIDs)}
 		if d.Filter != nil {
-			e.Spec.Filter = domain.Filter{Type: d.Filter.Type, Text: d.Filter.Text}
+			e.Spec.Filter.Type, e.KeyID, e.SealedText = d.Filter.Type, d.Filter.KeyID, d.Filter.SealedText
 		}
 		for _, n := range d.Fields {
 			f, ok := domain.FieldNamed(n)

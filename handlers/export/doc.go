@@ -6,9 +6,9 @@
 // instance knows every job. A job's file shows exactly one position of the log.
 // The package knows no transport and no store: it declares what it needs of them
 // as Events, Queue, Files, Accounts, Waiter and Log. It must never write an account
-// or a read model, and never put what an account's profile holds into an event. The one
-// thing in an event that may be personal is the text that a filter searches for, which
-// the requested event repeats as the client gave it and no other event does.
+// or a read model, and never put what an account's profile holds into an event. The text
+// that a filter searches for may be personal: it stands in the requested event alone, sealed with a
+// key of the job's own, which is destroyed when the job is over.
 //
 // # CSV
 //

@@ -12,7 +12,8 @@ type EventType string
 // The types of events. Requested begins a job; completed, failed and cancelled
 // finish it, whichever comes first; expired tells that the file of a completed
 // job is gone. Recalled tells that an account was deleted while a file that may hold it was
-// being written, which must then not be handed out.
+// being written, which must then not be handed out. Interrupted tells that an attempt ended without
+// its own fault; the job is queued again.
 const (
 	Requested  EventType = "requested"
 	Started    EventType = "started"
@@ -22,6 +23,8 @@ const (
 	Cancelled  EventType = "cancelled"
 	Expired    EventType = "expired"
 	Recalled   EventType = "recalled"
+
+	Interrupted EventType = "interrupted"
 )
 
 // Event is one event in the life of a job. Which members of it are set is told
@@ -38,13 +41,15 @@ type Event struct {
 
 	CommandID, CausationID, CorrelationID, TraceParent string
 
-	Spec        Spec       // requested
+	Spec        Spec       // requested, without what its filter searches for
+	KeyID       string     // requested: the key that SealedText is sealed with; empty for none
+	SealedText  []byte     // requested: what the filter searches for
 	MinPosition uint64     // requested: the end of the log when the job was ordered
-	Attempt     int        // started
+	Attempt     int        // started: its number; interrupted: how many attempts count so far
 	Progress    Progress   // progressed
 	Position    uint64     // progressed, completed: what the file shows; recalled: of the deletion
 	Result      FileResult // completed
-	Reason      string     // failed, expired: for people
+	Reason      string     // failed, interrupted, expired: for people
 }
 
 // FileResult tells what the file of a completed job is and where it is fetched.

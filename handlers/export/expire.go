@@ -13,13 +13,15 @@ import (
 const (
 	reasonAge    = "the file has reached the end of its life"
 	reasonErased = "an account that the file may hold has been deleted since"
+	reasonLost   = "the file has been lost"
 )
 
 const (
 	// stuckAfter is how long nothing may have been heard of a job that is not over until it is put into
 	// the queue again. It is no harm when it is there already.
 	stuckAfter = 30 * time.Second
-	// orphanAge is how old a file that belongs to no job must be to be removed.
+	// orphanAge is how old a file that has come up since the start and belongs to no completed job must be to be
+	// removed: another instance may be writing it.
 	orphanAge = 10 * time.Minute
 )
 
@@ -43,8 +45,8 @@ func (s *Service) expireLogged(ctx context.Context, j Job, reason string) {
 }
 
 // Sweep removes files that have reached the end of their life, that may hold a
-// deleted account, or that belong to no job, and puts jobs into the queue that have fallen
-// out of it. Run does it regularly.
+// deleted account, or that belong to no completed job, destroys the keys of jobs that are over, and
+// puts jobs into the queue that have fallen out of it. Run does it regularly.
 func (s *Service) Sweep(ctx context.Context) error {
 	if err := s.index.waitReady(ctx); err != nil {
 		return err
@@ -65,17 +67,22 @@ func (s *Service) Sweep(ctx context.Context) error {
 	}) {
 		errs = append(errs, s.cfg.Queue.Enqueue(ctx, j.App, j.ID))
 	}
-	return errors.Join(append(errs, s.removeOrphans(ctx, now))...)
+	orphaned := func(f StoredFile) bool {
+		return f.Modified.Before(s.started) || now.Sub(f.Modified) >= orphanAge
+	}
+	return errors.Join(append(errs, s.destroyKeys(ctx), s.removeOrphans(ctx, "", orphaned))...)
 }
 
-// removeOrphans removes files that no job has: leftovers of workers that died.
-func (s *Service) removeOrphans(ctx context.Context, now time.Time) error {
+// removeOrphans removes files that no completed job has and that no attempt in this process is writing, as far
+// as the test lets them through: leftovers of attempts that were killed. They are of one application, or of all
+// when app is empty.
+func (s *Service) removeOrphans(ctx context.Context, app domain.AppID, test func(StoredFile) bool) error {
 	var errs []error
-	for f, err := range s.cfg.Files.All(ctx) {
+	for f, err := range s.cfg.Files.All(ctx, app, "") {
 		if err != nil {
 			return errors.Join(append(errs, fmt.Errorf("list the files of exports: %w", err))...)
 		}
-		if now.Sub(f.Modified) < orphanAge {
+		if !test(f) || s.running.writes(jobKey{f.Name.App, f.Name.Job}) {
 			continue
 		}
 		job, err := s.load(ctx, f.Name.App, f.Name.Job)
@@ -84,7 +91,7 @@ func (s *Service) removeOrphans(ctx context.Context, now time.Time) error {
 		case err != nil:
 			errs = append(errs, err)
 			continue
-		case job.Status == StatusCompleted && job.File() == f.Name, !job.Status.Finished():
+		case job.Status == StatusCompleted && job.File() == f.Name:
 			continue
 		}
 		s.cfg.Logger.Info("removed a file that belongs to no export", "app", f.Name.App, "job", f.Name.Job, "file", f.Name.Name)
@@ -93,30 +100,47 @@ func (s *Service) removeOrphans(ctx context.Context, now time.Time) error {
 	return errors.Join(errs...)
 }
 
-// Forget removes what exports still hold of an account whose deletion stands at a
-// position of the log. A file of the application that shows an earlier position, and that does not
+// Deletion is that of an account.
+type Deletion struct {
+	User     domain.UserID
+	Position uint64 // of the log
+}
+
+// Forget removes what exports still hold of deleted accounts of an application. A file of the
+// application that shows a position before a deletion, and that does not
 // leave the account out by its user ids, is removed before Forget returns, and its job
-// expires. A job that is running is marked, so that its file is removed as soon as it is
+// expires. So is a file that belongs to no completed job and that no attempt in this process is writing. A job that
+// is running is marked, so that its file is removed as soon as it is
 // finished. It may be repeated. One instance at a time calls it, as the one reactor to deletions.
-func (s *Service) Forget(ctx context.Context, app domain.AppID, user domain.UserID, deletedAt uint64) error {
+func (s *Service) Forget(ctx context.Context, app domain.AppID, deletions ...Deletion) error {
 	s.forgetting.Lock() // a mark of a later deletion must not be replaced by one of an earlier
 	defer s.forgetting.Unlock()
+	var errs []error
+	for _, d := range deletions {
+		errs = append(errs, s.forget(ctx, app, d))
+	}
+	all := func(StoredFile) bool { return true }
+	return errors.Join(append(errs, s.removeOrphans(ctx, app, all))...)
+}
+
+// forget removes or marks the files of completed and running jobs.
+func (s *Service) forget(ctx context.Context, app domain.AppID, d Deletion) error {
 	if err := s.catchUp(ctx); err != nil {
-		return fmt.Errorf("look for exports of %s: %w", user, err)
+		return fmt.Errorf("look for exports of %s: %w", d.User, err)
 	}
 	jobs := s.index.collect(app, func(j Job) bool {
 		switch {
 		case j.Status == StatusCompleted:
-			return j.Position < deletedAt
-		case j.Status == StatusRunning:
+			return j.Position < d.Position
+		case !j.Status.Finished() && !j.StartedAt.IsZero():
 			// While its position is unknown it may be an earlier one. Once it is marked it stays so.
-			return j.Position < deletedAt && (j.Position == 0 || j.recalled <= j.Position) && j.recalled < deletedAt
+			return j.Position < d.Position && (j.Position == 0 || j.recalled <= j.Position) && j.recalled < d.Position
 		}
-		return false // a queued job takes a position behind the deletion
+		return false // a job that was never begun takes a position behind the deletion
 	})
 	var errs []error
 	for _, j := range jobs {
-		mayHold, err := s.mayHold(ctx, j, user)
+		mayHold, err := s.mayHold(ctx, j, d.User)
 		switch {
 		case err != nil:
 			errs = append(errs, err)
@@ -124,7 +148,7 @@ func (s *Service) Forget(ctx context.Context, app domain.AppID, user domain.User
 		case j.Status == StatusCompleted:
 			errs = append(errs, s.expire(ctx, j, reasonErased))
 		default:
-			errs = append(errs, s.recall(ctx, j, deletedAt))
+			errs = append(errs, s.recall(ctx, j, d.Position))
 		}
 	}
 	return errors.Join(errs...)

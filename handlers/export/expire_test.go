@@ -4,10 +4,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
-	"rollcall/domain"
 	"rollcall/handlers/export"
 )
 
@@ -62,12 +63,12 @@ func TestFilesThatBelongToNoJobAreRemoved(t *testing.T) {
 		t.Errorf("young files may still be written: left are %v", names)
 	}
 	w.clock.advance(time.Hour)
-	if err := in.Sweep(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if names := in.stored(t); len(names) != 1 || names[0] != job.ID+"/"+job.File().Name {
-		t.Errorf("left are %v", names)
-	}
+	eventually(t, "the completed file alone is left", func() bool { // once the worker has let go of the job
+		if err := in.Sweep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return slices.Equal(in.stored(t), []string{job.ID + "/" + job.File().Name})
+	})
 }
 
 func TestAJobThatIsNotInTheQueueIsTakenUpAgain(t *testing.T) {
@@ -109,7 +110,7 @@ func TestAnErasedAccountLeavesNoExportThatMayHoldIt(t *testing.T) {
 	}
 	deleted := w.list.remove("u000005")
 	later := in.await(t, in.order(t, "later", export.Spec{}).ID, export.StatusCompleted)
-	if err := in.Forget(t.Context(), app, "u000005", deleted); err != nil {
+	if err := in.Forget(t.Context(), app, export.Deletion{User: "u000005", Position: deleted}); err != nil {
 		t.Fatal(err)
 	}
 	if res, _ := download(t, url); res.StatusCode != http.StatusGone {
@@ -130,22 +131,28 @@ func TestAnErasedAccountLeavesNoExportThatMayHoldIt(t *testing.T) {
 
 func TestAnAccountErasedDuringAnExportIsNotHandedOut(t *testing.T) {
 	for name, c := range map[string]struct {
-		spec export.Spec
-		want export.Status
+		spec    export.Spec
+		another bool // instance is told of the deletion, which takes the file away
+		want    export.Status
 	}{
-		"all accounts":        {export.Spec{}, export.StatusExpired},
-		"accounts without it": {export.Spec{UserIDs: ids("u000001", "u000002", "u000003")}, export.StatusCompleted},
+		"all accounts":                  {export.Spec{}, false, export.StatusExpired},
+		"accounts without it":           {export.Spec{UserIDs: ids("u000001", "u000002", "u000003")}, false, export.StatusCompleted},
+		"all accounts, told to another": {export.Spec{}, true, export.StatusCompleted},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, 10)
 			reached, release := w.list.hold(2)
 			defer release()
-			in, other := w.start(t), w.start(t)
+			in := w.start(t)
+			told := in
+			if c.another {
+				told = w.start(t)
+			}
 			in.work(t)
 			job := in.order(t, "cmd", c.spec)
 			<-reached
 			deleted := w.list.remove("u000009")
-			if err := other.Forget(t.Context(), app, domain.UserID("u000009"), deleted); err != nil {
+			if err := told.Forget(t.Context(), app, export.Deletion{User: "u000009", Position: deleted}); err != nil {
 				t.Fatal(err)
 			}
 			release()
@@ -153,6 +160,90 @@ func TestAnAccountErasedDuringAnExportIsNotHandedOut(t *testing.T) {
 			if names := in.stored(t); (len(names) == 0) != (c.want == export.StatusExpired) {
 				t.Errorf("an export that is %s has the files %v", job.Status, names)
 			}
+			if found := filesWith(t, w.folder, "u000009"); len(found) > 0 {
+				t.Errorf("the deleted account is in %v", found)
+			}
 		})
+	}
+}
+
+// plant puts a file into the folder of the application that a killed attempt at a job may have left.
+func (w *world) plant(t *testing.T, name string) {
+	t.Helper()
+	folder := filepath.Join(w.folder, string(app))
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, name), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// leftovers are what killed attempts at a job may have left.
+func leftovers(job string) []string {
+	return []string{job + "-accounts-shop-1.ndjson.17f.tmp", job + "-accounts-shop-1.ndjson"}
+}
+
+func TestWhatAKilledAttemptLeftIsRemovedWhenTheNextBegins(t *testing.T) {
+	w := newWorld(t, 10)
+	reached, release := w.list.hold(2)
+	defer release()
+	in := w.start(t)
+	job := in.order(t, "cmd", export.Spec{})
+	for _, name := range leftovers(job.ID) {
+		w.plant(t, name)
+	}
+	in.work(t)
+	<-reached
+	if names := in.stored(t); len(names) != 1 || !strings.HasPrefix(names[0], job.ID+"/accounts-shop-11.ndjson.") {
+		t.Errorf("while the next attempt writes there are %v", names)
+	}
+	release()
+	in.await(t, job.ID, export.StatusCompleted)
+}
+
+func TestADeletionRemovesWhatKilledAttemptsLeftHoweverYoung(t *testing.T) {
+	w := newWorld(t, 10)
+	in := w.start(t)
+	in.work(t)
+	done := in.await(t, in.order(t, "done", export.Spec{UserIDs: ids("u000001")}).ID, export.StatusCompleted)
+	reached, release := w.list.hold(2)
+	defer release()
+	underway := in.order(t, "underway", export.Spec{UserIDs: ids("u000001", "u000002")})
+	<-reached
+	for _, job := range []string{"01ARZ3NDEKTSV4RRFFQ69G5FAV", done.ID} {
+		for _, name := range leftovers(job) {
+			w.plant(t, name)
+		}
+	}
+	deleted := w.list.remove("u000009")
+	eventually(t, "the file that is completed and the one that is being written are left", func() bool {
+		if err := in.Forget(t.Context(), app, export.Deletion{User: "u000009", Position: deleted}); err != nil {
+			t.Fatal(err)
+		}
+		names := in.stored(t) // the worker may not have let go of the completed job at first
+		return len(names) == 2 && slices.Contains(names, done.ID+"/"+done.File().Name)
+	})
+	release()
+	in.await(t, underway.ID, export.StatusCompleted)
+}
+
+func TestAStartRemovesWhatTheProcessBeforeItLeft(t *testing.T) {
+	w := newWorld(t, 10)
+	first := w.start(t)
+	stop := first.work(t)
+	done := first.await(t, first.order(t, "done", export.Spec{}).ID, export.StatusCompleted)
+	stop()
+	queued := first.order(t, "queued", export.Spec{})
+	for _, name := range append(leftovers(queued.ID), leftovers(done.ID)...) {
+		w.plant(t, name)
+	}
+	w.clock.advance(time.Second) // less than what makes files old
+	second := w.start(t)
+	if err := second.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if names := second.stored(t); !slices.Equal(names, []string{done.ID + "/" + done.File().Name}) {
+		t.Errorf("left are %v", names)
 	}
 }

@@ -3,9 +3,11 @@ package export_test
 import (
 	"context"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -14,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"rollcall/domain"
+	"rollcall/eventstore/keyring"
 	"rollcall/eventstore/storetest"
 	"rollcall/handlers/export"
 	"rollcall/handlers/export/files"
@@ -37,20 +40,28 @@ type world struct {
 	url    string
 	folder string
 	list   *list
-	scan   export.Accounts // list, unless a test has another
-	log    interface {     // list, unless a test has another
+	scan   export.Accounts                 // list, unless a test has another
+	wrap   func(export.Files) export.Files // of the file store, if set
+	log    interface {                     // list, unless a test has another
 		export.Log
 		export.Waiter
 	}
+	listed int // MaxListed of instances, if set
 	clock  *clock
 	secret []byte
+	master keyring.MasterKey
 }
 
 func newWorld(t testing.TB, accounts int) *world {
 	t.Helper()
 	l := newList(accounts)
+	master, err := keyring.CreateMasterKey(filepath.Join(t.TempDir(), "master.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	return &world{
-		url: storetest.RunServer(t), folder: filepath.Join(t.TempDir(), "exports"),
+		master: master,
+		url:    storetest.RunServer(t), folder: filepath.Join(t.TempDir(), "exports"),
 		list: l, scan: l, log: l, clock: &clock{}, secret: make([]byte, files.MinSecretBytes),
 	}
 }
@@ -62,6 +73,9 @@ type instance struct {
 	exports *messaging.Exports
 	files   *files.Store
 	http    *httptest.Server
+	keys    *keyring.Keyring
+	stop    func() // ends Run
+	log     *lines // what the service logged
 }
 
 // start runs an instance without a worker until the end of the test.
@@ -71,7 +85,7 @@ func (w *world) start(t testing.TB) *instance {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := &instance{js: js}
+	in := &instance{js: js, log: &lines{}, keys: w.openKeys(t, js)}
 	if in.exports, err = messaging.OpenExports(t.Context(), js, 1); err != nil {
 		t.Fatal(err)
 	}
@@ -81,13 +95,51 @@ func (w *world) start(t testing.TB) *instance {
 		t.Fatal(err)
 	}
 	if in.Service, err = export.New(export.Config{
-		Events: in.exports, Queue: in.exports, Files: in.files, Accounts: w.scan, Waiter: w.log, Log: w.log,
-		Now: w.clock.now, MaxAttempts: 4,
+		Events: in.exports, Queue: in.exports, Files: w.through(in.files), Accounts: w.scan, Waiter: w.log, Log: w.log, Sealer: in.keys,
+		Logger: slog.New(slog.NewTextHandler(in.log, nil)),
+		Now:    w.clock.now, MaxAttempts: attempts, MaxListed: w.listed,
 	}); err != nil {
 		t.Fatal(err)
 	}
-	background(t, in.Run)
+	in.stop = background(t, in.Run)
 	return in
+}
+
+// openKeys opens the keyring anew, with nothing in memory.
+func (w *world) openKeys(t testing.TB, js jetstream.JetStream) *keyring.Keyring {
+	t.Helper()
+	keys, err := keyring.Open(t.Context(), js, w.master, keyring.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(keys.Close)
+	return keys
+}
+
+// through returns the file store as the service sees it.
+func (w *world) through(f export.Files) export.Files {
+	if w.wrap == nil {
+		return f
+	}
+	return w.wrap(f)
+}
+
+// lines is a log.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 // work runs a worker until it is stopped or the test ends.
@@ -195,7 +247,7 @@ func download(t testing.TB, url string) (*http.Response, string) {
 func (in *instance) stored(t testing.TB) []string {
 	t.Helper()
 	var names []string
-	for f, err := range in.files.All(t.Context()) {
+	for f, err := range in.files.All(t.Context(), "", "") {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,7 +1,9 @@
 package export
 
 import (
+	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"sync"
 
@@ -29,12 +31,13 @@ type index struct {
 	moved    chan struct{}             // closed when sequence moves
 	ready    chan struct{}             // closed when all that there was at start is applied
 	isOpen   bool
+	spent    map[string]struct{} // keys of jobs that are over, which this instance has not destroyed yet
 }
 
 func newIndex(limit int) *index {
 	return &index{
 		limit: limit, jobs: make(map[jobKey]Job), byApp: make(map[domain.AppID][]jobKey),
-		moved: make(chan struct{}), ready: make(chan struct{}),
+		moved: make(chan struct{}), ready: make(chan struct{}), spent: make(map[string]struct{}),
 	}
 }
 
@@ -50,6 +53,9 @@ func (x *index) apply(e Event) Job {
 	j := before.fold(e)
 	if j.ID == "" {
 		return j
+	}
+	if j.keyID != "" && j.Status.Finished() && !before.Status.Finished() {
+		x.spent[j.keyID] = struct{}{}
 	}
 	if len(j.Spec.UserIDs) > keptIDs {
 		j.Spec.UserIDs = nil
@@ -87,16 +93,29 @@ func (x *index) get(app domain.AppID, id string) (Job, bool) {
 	return j, ok
 }
 
-// list returns jobs of an application, the newest first, from the one after the job named; it
-// begins with the newest when after is empty. There is none after an unknown one.
-func (x *index) list(app domain.AppID, limit int, after string) (jobs []Job, more bool) {
+// spentKeys returns the keys that are to be destroyed.
+func (x *index) spentKeys() []string {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return slices.Collect(maps.Keys(x.spent))
+}
+
+// dropKeys notes that keys have been destroyed.
+func (x *index) dropKeys(ids []string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, id := range ids {
+		delete(x.spent, id)
+	}
+}
+
+// list returns jobs of an application, the newest first, of those that were ordered before the event of a
+// sequence.
+func (x *index) list(app domain.AppID, limit int, before uint64) (jobs []Job, more bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	keys := x.byApp[app]
-	end := len(keys)
-	if after != "" {
-		end = slices.Index(keys, jobKey{app, after})
-	}
+	end, _ := slices.BinarySearchFunc(keys, before, func(k jobKey, n uint64) int { return cmp.Compare(x.jobs[k].sequence, n) })
 	for i := end - 1; i >= 0; i-- {
 		if len(jobs) == limit {
 			return jobs, true

@@ -28,9 +28,10 @@ type Progress struct{ Done, Total int64 }
 
 // Job is the state of an export. Times are zero for what has not happened.
 type Job struct {
-	ID       string // ULID
-	App      domain.AppID
-	Status   Status
+	ID     string // ULID
+	App    domain.AppID
+	Status Status
+	// Spec is what was ordered. What its filter searches for is known until the job is over.
 	Spec     Spec
 	Progress Progress
 
@@ -47,15 +48,14 @@ type Job struct {
 
 	correlationID, traceParent string
 	minPosition                uint64
-	attempts                   int
+	keyID                      string // of the key that sealedText is sealed with
+	sealedText                 []byte // what the filter searches for
+	attempts                   int    // that count, the one under way included
 	recalled                   uint64 // position of the latest deletion that the file must not be older than
 	lastEvent                  time.Time
 	completedBy                string // id of the completed event that counts
 	sequence                   uint64 // of the requested event
 }
-
-// Attempts returns how often the job has been begun.
-func (j Job) Attempts() int { return j.attempts }
 
 // fold returns the job after an event. Events that come too late change nothing,
 // so that of several that would finish the job the first one counts.
@@ -68,7 +68,8 @@ func (j Job) fold(e Event) Job {
 			ID: e.Job, App: e.App, Status: StatusQueued, Spec: e.Spec,
 			RequestedAt: e.Time, RequestedBy: e.Actor, CommandID: e.CommandID,
 			correlationID: e.CorrelationID, traceParent: e.TraceParent,
-			minPosition: e.MinPosition, lastEvent: e.Time, sequence: e.Sequence,
+			minPosition: e.MinPosition, keyID: e.KeyID, sealedText: e.SealedText,
+			lastEvent: e.Time, sequence: e.Sequence,
 		}
 	}
 	if j.ID == "" {
@@ -86,6 +87,10 @@ func (j Job) fold(e Event) Job {
 		if j.StartedAt.IsZero() {
 			j.StartedAt = e.Time
 		}
+	case e.Type == Interrupted && e.Attempt+1 != j.attempts: // another attempt has begun since
+		return j
+	case e.Type == Interrupted:
+		j.Status, j.attempts, j.Progress, j.Position = StatusQueued, e.Attempt, Progress{}, 0
 	case e.Type == Progressed:
 		j.Progress, j.Position = e.Progress, e.Position
 	case e.Type == Completed:

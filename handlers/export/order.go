@@ -31,6 +31,8 @@ const (
 	CodeNotFound domain.Code = "export_not_found"
 	CodeFinished domain.Code = "export_finished"
 	CodeIDReused domain.Code = "command_id_reused"
+
+	CodeInvalidCursor domain.Code = "invalid_cursor"
 )
 
 func (r Request) check() error {
@@ -59,7 +61,8 @@ func jobID(app domain.AppID, commandID string) string {
 }
 
 // Order begins an export and returns its job, queued. The same command again returns
-// the job as it is now; with another spec it is refused.
+// the job as it is now; with another spec it is refused. Once the job is over what its filter
+// searched for is not known any more and is not compared.
 //
 // Errors: *domain.Rejection with the code validation_failed, app_not_found or
 // command_id_reused; any other error means that the job may or may not have been
@@ -78,9 +81,12 @@ func (s *Service) Order(ctx context.Context, req Request, spec Spec) (Job, error
 	}
 	e := s.event(Requested, Job{App: spec.App, ID: jobID(spec.App, req.ID), CommandID: req.ID, correlationID: req.CorrelationID, traceParent: req.TraceParent})
 	e.Actor, e.Spec, e.MinPosition = req.Actor, spec, uint64(position)
+	if err := s.sealText(ctx, &e); err != nil {
+		return Job{}, fmt.Errorf("order export %s: %w", e.Job, err)
+	}
 	e.Sequence, err = s.cfg.Events.Publish(ctx, e, true)
 	if errors.Is(err, ErrExists) {
-		return s.orderedBefore(ctx, e)
+		return s.orderedBefore(ctx, e, spec)
 	}
 	if err != nil {
 		return Job{}, fmt.Errorf("order export %s: %w", e.Job, err)
@@ -90,6 +96,7 @@ func (s *Service) Order(ctx context.Context, req Request, spec Spec) (Job, error
 		s.cfg.Logger.Warn("an export waits for the next sweep to be queued", "app", e.App, "job", e.Job, "error", err)
 	}
 	s.awaitOwn(ctx, e.Sequence)
+	e.Spec = spec
 	return Job{}.fold(e), nil
 }
 
@@ -115,12 +122,12 @@ func (s *Service) orderPosition(ctx context.Context, app domain.AppID) (eventsto
 }
 
 // orderedBefore answers a command whose job exists.
-func (s *Service) orderedBefore(ctx context.Context, e Event) (Job, error) {
-	job, err := s.load(ctx, e.App, e.Job)
+func (s *Service) orderedBefore(ctx context.Context, e Event, spec Spec) (Job, error) {
+	job, err := s.show(ctx, e.App, e.Job)
 	if err != nil {
 		return Job{}, fmt.Errorf("order export %s: %w", e.Job, err)
 	}
-	if !job.Spec.equal(e.Spec) {
+	if !job.asksFor(spec) {
 		return Job{}, &domain.Rejection{Code: CodeIDReused, Detail: fmt.Sprintf("command %s has ordered export %s, which asks for something else; give a new command a new id", e.CommandID, e.Job)}
 	}
 	if !job.Status.Finished() {

@@ -48,8 +48,9 @@ type Files interface {
 	Create(ctx context.Context, name FileName, format Format) (Upload, error)
 	// Delete removes a file; one that is not there is no error.
 	Delete(ctx context.Context, name FileName) error
-	// All yields what is kept, leftovers of broken uploads too. An error ends it.
-	All(ctx context.Context) iter.Seq2[StoredFile, error]
+	// All yields what is kept, leftovers of broken uploads too: of a job, or of all jobs of an
+	// application when job is empty, or of all when app is empty too. An error ends it.
+	All(ctx context.Context, app domain.AppID, job string) iter.Seq2[StoredFile, error]
 	// URL returns an address that serves the file for the given time.
 	URL(ctx context.Context, name FileName, life time.Duration) (string, error)
 }
@@ -85,8 +86,8 @@ type Log interface {
 	Last(ctx context.Context) (eventstore.Position, error)
 }
 
-// Config tells what a Service works with. All of Events, Queue, Files, Accounts, Waiter
-// and Log are needed; zero of anything else means the default.
+// Config tells what a Service works with. All of Events, Queue, Files, Accounts, Waiter, Log
+// and Sealer are needed; zero of anything else means the default.
 type Config struct {
 	Events   Events
 	Queue    Queue
@@ -94,11 +95,13 @@ type Config struct {
 	Accounts Accounts
 	Waiter   Waiter
 	Log      Log
+	Sealer   Sealer
 	Logger   *slog.Logger
 
 	FileLife    time.Duration // how long a file is kept: 24 h
 	URLLife     time.Duration // how long a URL minted by Link serves: 15 min
 	MaxAttempts int           // how often a job is tried until it fails: 8
+	MaxWait     time.Duration // how long after its order interrupted attempts do not count: 24 h
 	MaxListed   int           // how many finished jobs of an application are listed: 1,000
 
 	Now func() time.Time // time.Now
@@ -109,6 +112,7 @@ const (
 	DefaultFileLife    = 24 * time.Hour
 	DefaultURLLife     = 15 * time.Minute
 	DefaultMaxAttempts = 8
+	DefaultMaxWait     = 24 * time.Hour
 	DefaultMaxListed   = 1000
 )
 
@@ -119,12 +123,14 @@ type Service struct {
 	index      *index
 	running    running
 	forgetting sync.Mutex
+	started    time.Time
+	spent      chan struct{} // tells that there are keys to destroy
 }
 
 // New returns a service.
 func New(cfg Config) (*Service, error) {
-	if cfg.Events == nil || cfg.Queue == nil || cfg.Files == nil || cfg.Accounts == nil || cfg.Waiter == nil || cfg.Log == nil {
-		return nil, errors.New("exports need Events, Queue, Files, Accounts, Waiter and Log")
+	if cfg.Events == nil || cfg.Queue == nil || cfg.Files == nil || cfg.Accounts == nil || cfg.Waiter == nil || cfg.Log == nil || cfg.Sealer == nil {
+		return nil, errors.New("exports need Events, Queue, Files, Accounts, Waiter, Log and Sealer")
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -135,8 +141,9 @@ func New(cfg Config) (*Service, error) {
 	setDefault(&cfg.FileLife, DefaultFileLife)
 	setDefault(&cfg.URLLife, DefaultURLLife)
 	setDefault(&cfg.MaxAttempts, DefaultMaxAttempts)
+	setDefault(&cfg.MaxWait, DefaultMaxWait)
 	setDefault(&cfg.MaxListed, DefaultMaxListed)
-	return &Service{cfg: cfg, index: newIndex(cfg.MaxListed)}, nil
+	return &Service{cfg: cfg, index: newIndex(cfg.MaxListed), started: cfg.Now(), spent: make(chan struct{}, 1)}, nil
 }
 
 func setDefault[T comparable](v *T, def T) {
@@ -188,6 +195,12 @@ func (s *Service) followOnce(ctx context.Context) error {
 		if job.Status.Finished() || job.mustExpire() {
 			s.running.stop(job)
 		}
+		if job.Status.Finished() && job.keyID != "" {
+			select {
+			case s.spent <- struct{}{}:
+			default: // it is told already
+			}
+		}
 		if e.Sequence >= last {
 			s.index.setReady()
 		}
@@ -215,10 +228,25 @@ func (s *Service) sweepRegularly(ctx context.Context) {
 		if err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
 			s.cfg.Logger.Warn("files of exports cannot be tidied; trying again", "error", err)
 		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
+		if !s.pauseSweeping(ctx, tick.C) {
 			return
+		}
+	}
+}
+
+// pauseSweeping waits for the next tick and meanwhile destroys keys as jobs end. It returns false when
+// ctx ends.
+func (s *Service) pauseSweeping(ctx context.Context, tick <-chan time.Time) bool {
+	for {
+		select {
+		case <-s.spent:
+			if err := s.destroyKeys(ctx); err != nil && ctx.Err() == nil {
+				s.cfg.Logger.Warn("keys of exports are destroyed by the next sweep", "error", err)
+			}
+		case <-tick:
+			return true
+		case <-ctx.Done():
+			return false
 		}
 	}
 }

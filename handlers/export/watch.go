@@ -2,7 +2,10 @@ package export
 
 import (
 	"context"
+	"fmt"
 	"iter"
+	"math"
+	"strconv"
 	"time"
 
 	"rollcall/domain"
@@ -19,22 +22,52 @@ func (s *Service) Get(ctx context.Context, app domain.AppID, id string) (Job, er
 	if j, ok := s.index.get(app, id); ok && j.Status.Finished() && len(j.Spec.UserIDs) == j.Spec.UserCount {
 		return j, nil
 	}
-	return s.load(ctx, app, id)
+	return s.show(ctx, app, id)
 }
 
 // List returns jobs of an application, the newest first: at most limit of them, 1 to
-// MaxListLimit, that are older than the job named after, from the newest on when after is
-// empty. Next names the last one when there are more. It waits until the jobs are known
+// MaxListLimit, behind the cursor of the page before, from the newest on when it is
+// empty. Next is the cursor of the next page, empty at the end. It waits until the jobs are known
 // after a start.
-func (s *Service) List(ctx context.Context, app domain.AppID, limit int, after string) (jobs []Job, next string, err error) {
+//
+// Errors: *domain.Rejection with the code invalid_cursor, or what unseals filters.
+func (s *Service) List(ctx context.Context, app domain.AppID, limit int, cursor string) (jobs []Job, next string, err error) {
+	before, err := parseCursor(cursor)
+	if err != nil {
+		return nil, "", err
+	}
 	if err := s.index.waitReady(ctx); err != nil {
 		return nil, "", err
 	}
-	jobs, more := s.index.list(app, min(max(limit, 1), MaxListLimit), after)
+	jobs, more := s.index.list(app, min(max(limit, 1), MaxListLimit), before)
+	for i := range jobs {
+		if jobs[i], err = s.reveal(ctx, jobs[i]); err != nil {
+			return nil, "", err
+		}
+	}
 	if more {
-		next = jobs[len(jobs)-1].ID
+		next = formatCursor(jobs[len(jobs)-1].sequence)
 	}
 	return jobs, next, nil
+}
+
+// cursorDigits is the length of a cursor, that of an id.
+const cursorDigits = 26
+
+// formatCursor returns the cursor of the page behind the job that was ordered by the event of a
+// sequence. Unlike the job's id it has its place even when the job has gone from the list.
+func formatCursor(sequence uint64) string { return fmt.Sprintf("%0*d", cursorDigits, sequence) }
+
+// parseCursor undoes formatCursor; an empty cursor is behind no job.
+func parseCursor(cursor string) (uint64, error) {
+	if cursor == "" {
+		return math.MaxUint64, nil
+	}
+	sequence, err := strconv.ParseUint(cursor, 10, 64)
+	if err != nil || cursor != formatCursor(sequence) {
+		return 0, &domain.Rejection{Code: CodeInvalidCursor, Detail: "the cursor is not one that this list gave; begin again without one"}
+	}
+	return sequence, nil
 }
 
 // Watch yields the events of a job, past and to come, until the one that ends it;
@@ -82,16 +115,12 @@ func (s *Service) replay(ctx context.Context, app domain.AppID, id string, yield
 // Link mints a URL that serves the job's file, and tells until when. Both are zero for a
 // job without a file. A URL never outlives its file.
 func (s *Service) Link(ctx context.Context, j Job) (url string, until time.Time, err error) {
-	return s.link(ctx, j, s.cfg.URLLife)
-}
-
-func (s *Service) link(ctx context.Context, j Job, life time.Duration) (string, time.Time, error) {
 	now := s.cfg.Now()
 	if j.Status != StatusCompleted || j.mustExpire() || !now.Before(j.ExpiresAt) {
 		return "", time.Time{}, nil
 	}
-	life = min(life, j.ExpiresAt.Sub(now))
-	url, err := s.cfg.Files.URL(ctx, j.File(), life)
+	life := min(s.cfg.URLLife, j.ExpiresAt.Sub(now))
+	url, err = s.cfg.Files.URL(ctx, j.File(), life)
 	if err != nil {
 		return "", time.Time{}, err
 	}

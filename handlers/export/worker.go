@@ -4,63 +4,25 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"sync"
+	"time"
 
 	"rollcall/domain"
 	"rollcall/eventstore"
 )
 
-// running holds the jobs that this instance works on. The zero value is empty.
-type running struct {
-	mu   sync.Mutex
-	jobs map[jobKey]*task
-}
-
-// task is one attempt at a job.
-type task struct{ cancel context.CancelCauseFunc }
-
-// errOver ends the work on a job that is over, such as by a cancellation.
-var errOver = errors.New("the export is over")
-
-// start notes that a job is worked on until the returned function is called. A job that the
-// queue gives out a second time is left by the one who worked on it.
-func (r *running) start(ctx context.Context, j Job) (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	k, t := jobKey{j.App, j.ID}, &task{cancel: cancel}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.jobs == nil {
-		r.jobs = make(map[jobKey]*task)
-	}
-	if before := r.jobs[k]; before != nil {
-		before.cancel(errOver)
-	}
-	r.jobs[k] = t
-	return ctx, func() {
-		cancel(nil)
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if r.jobs[k] == t {
-			delete(r.jobs, k)
-		}
-	}
-}
-
-// stop ends the work on a job.
-func (r *running) stop(j Job) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if t := r.jobs[jobKey{j.App, j.ID}]; t != nil {
-		t.cancel(errOver)
-	}
-}
-
 // Work does a job that the queue hands out. Nil means that the queue is done
 // with it: completed, failed for good, cancelled, or not there at all. An error is temporary: the
 // same job is to be handed out again after a pause. A job that was tried MaxAttempts
 // times fails. It begins anew at each attempt, at a position of its own.
+//
+// An attempt that ends by the end of ctx does not count, nor does one that the account list, the file
+// store or the log was not available to within MaxWait of the order.
 func (s *Service) Work(ctx context.Context, app domain.AppID, id string) error {
+	work, task, end, err := s.running.start(ctx, jobKey{app, id})
+	if err != nil {
+		return err
+	}
+	defer end()
 	job, err := s.load(ctx, app, id)
 	if errors.Is(err, CodeNotFound) {
 		s.cfg.Logger.Warn("the queue holds an export that nobody ordered; dropped", "app", app, "job", id)
@@ -70,43 +32,58 @@ func (s *Service) Work(ctx context.Context, app domain.AppID, id string) error {
 		return err
 	}
 	if job.attempts >= s.cfg.MaxAttempts {
-		return s.fail(ctx, job, fmt.Sprintf("the worker ended %d times before the file was finished", job.attempts))
+		return s.fail(ctx, job, fmt.Errorf("the worker ended %d times before the file was finished", job.attempts))
 	}
-	work, done := s.running.start(ctx, job)
-	defer done()
-	err = s.attempt(work, &job)
+	err = s.attempt(work, task, &job)
+	over := errors.Is(context.Cause(work), errOver)
+	end() // what is left of the attempt from here on is a leftover
 	var refused *domain.Rejection
 	switch {
-	case err == nil, errors.Is(context.Cause(work), errOver):
+	case err == nil:
 		return nil
+	case over:
+		return s.keepPromise(context.WithoutCancel(ctx), app, id)
 	case ctx.Err() != nil:
+		s.interrupt(ctx, job, reasonStopped)
 		return context.Cause(ctx)
-	case errors.As(err, &refused), job.attempts >= s.cfg.MaxAttempts:
-		return s.fail(ctx, job, forPeople(err))
+	case errors.As(err, &refused):
+		return s.fail(ctx, job, err)
+	case unavailable(err) && s.cfg.Now().Sub(job.RequestedAt) < s.cfg.MaxWait:
+		s.interrupt(ctx, job, forPeople(err))
+	case job.attempts >= s.cfg.MaxAttempts:
+		return s.fail(ctx, job, err)
 	}
 	s.cfg.Logger.Warn("an export will be tried again", "app", app, "job", id, "attempt", job.attempts, "error", err)
 	return fmt.Errorf("export %s: %w", id, err)
 }
 
 // attempt does the whole job once.
-func (s *Service) attempt(ctx context.Context, job *Job) error {
+func (s *Service) attempt(ctx context.Context, t *task, job *Job) error {
 	job.attempts++
 	started := s.event(Started, *job)
 	started.Attempt = job.attempts
 	if _, err := s.cfg.Events.Publish(ctx, started, false); err != nil {
-		return fmt.Errorf("tell that the export starts: %w", err)
+		return fmt.Errorf("%w: tell that the export starts: %w", errLog, err)
+	}
+	if err := s.removeLeftovers(ctx, *job); err != nil {
+		return err
+	}
+	s.running.write(t)
+	selection, err := s.selection(ctx, *job)
+	if err != nil {
+		return err
 	}
 	// The end of the log is read after the job is known to run. A deletion before it is not in
 	// the file; of one behind it Forget finds the running job.
 	last, err := s.cfg.Log.Last(ctx)
 	if err != nil {
-		return fmt.Errorf("read the end of the log: %w", err)
+		return fmt.Errorf("%w: read its end: %w", errLog, err)
 	}
 	if err := s.cfg.Waiter.WaitFor(ctx, max(last, eventstore.Position(job.minPosition))); err != nil {
-		return fmt.Errorf("wait for the account list to reach position %d: %w", last, err)
+		return fmt.Errorf("%w: wait for it to reach position %d: %w", errList, last, err)
 	}
 	var w *fileWriter
-	err = s.cfg.Accounts.Scan(ctx, job.Spec.selection(), func(snap domain.Snapshot) error {
+	err = s.cfg.Accounts.Scan(ctx, selection, func(snap domain.Snapshot) error {
 		var err error
 		w, err = s.write(ctx, *job, snap)
 		return err
@@ -115,12 +92,40 @@ func (s *Service) attempt(ctx context.Context, job *Job) error {
 		if w != nil {
 			w.abort()
 		}
+		if !errors.Is(err, errStore) {
+			err = fmt.Errorf("%w: %w", errList, err)
+		}
 		return err
 	}
 	if w == nil {
 		return errors.New("the account list gave no accounts to write")
 	}
 	return s.complete(ctx, *job, w)
+}
+
+// selection returns what the list is to be scanned for.
+func (s *Service) selection(ctx context.Context, job Job) (domain.Selection, error) {
+	job, err := s.unseal(ctx, job)
+	switch {
+	case errors.Is(err, eventstore.ErrKeyDestroyed):
+		return domain.Selection{}, &domain.Rejection{Code: CodeFinished, Detail: "what the filter searches for is not known any more; order the export again"}
+	case errors.Is(err, eventstore.ErrUnavailable):
+		return domain.Selection{}, fmt.Errorf("%w: %w", errLog, err)
+	}
+	return job.Spec.selection(), err
+}
+
+// removeLeftovers removes what earlier attempts at a job have left.
+func (s *Service) removeLeftovers(ctx context.Context, job Job) error {
+	for f, err := range s.cfg.Files.All(ctx, job.App, job.ID) {
+		if err == nil {
+			err = s.cfg.Files.Delete(ctx, f.Name)
+		}
+		if err != nil {
+			return fmt.Errorf("%w: remove what an earlier attempt left: %w", errStore, err)
+		}
+	}
+	return nil
 }
 
 // write writes the accounts to a file that is not committed yet. It returns the writer with an
@@ -148,7 +153,7 @@ func (s *Service) complete(ctx context.Context, job Job, w *fileWriter) error {
 	e.Result = FileResult{Rows: w.rows.Load(), Bytes: w.bytes.Load(), SHA256: w.sum(), ExpiresAt: e.Time.Add(s.cfg.FileLife)}
 	var err error
 	if e.Result.DownloadURL, err = s.cfg.Files.URL(ctx, w.name, s.cfg.FileLife); err != nil {
-		return fmt.Errorf("sign the download URL: %w", err)
+		return fmt.Errorf("%w: sign the download URL: %w", errStore, err)
 	}
 	_, err = s.cfg.Events.Publish(ctx, e, true)
 	// The last word must be heard even when the job has just been stopped.
@@ -164,7 +169,7 @@ func (s *Service) settleUnknown(ctx context.Context, e Event, name FileName, cau
 	now, err := s.load(ctx, e.App, e.Job)
 	if err != nil || !now.Status.Finished() {
 		// The next attempt or a sweep finds the file.
-		return fmt.Errorf("tell that the export is completed: %w", cause)
+		return fmt.Errorf("%w: tell that the export is completed: %w", errLog, cause)
 	}
 	return s.settle(ctx, e, name)
 }
@@ -179,32 +184,48 @@ func (s *Service) settle(ctx context.Context, e Event, name FileName) error {
 		return s.expire(ctx, now, reasonErased)
 	}
 	if now.completedBy == e.ID || (now.Status == StatusCompleted && now.File() == name) {
-		return nil
+		return s.keepPromise(ctx, e.App, e.Job)
 	}
 	return s.cfg.Files.Delete(ctx, name)
 }
 
-// fail ends a job for good.
-func (s *Service) fail(ctx context.Context, job Job, reason string) error {
+// keepPromise makes a job that is completed but whose file is gone expire: an attempt that took the
+// one that wrote it for dead may have removed it.
+func (s *Service) keepPromise(ctx context.Context, app domain.AppID, id string) error {
+	now, err := s.load(ctx, app, id)
+	if err != nil || now.Status != StatusCompleted {
+		return err
+	}
+	for f, err := range s.cfg.Files.All(ctx, app, id) {
+		if err != nil {
+			return fmt.Errorf("look for the file of export %s: %w", id, err)
+		}
+		if f.Name == now.File() {
+			return nil
+		}
+	}
+	return s.expire(ctx, now, reasonLost)
+}
+
+// interrupt tells that an attempt does not count.
+func (s *Service) interrupt(ctx context.Context, job Job, reason string) {
+	const patience = 2 * time.Second // a stop waits for it
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	e := s.event(Interrupted, job)
+	e.Attempt, e.Reason = job.attempts-1, reason
+	if _, err := s.cfg.Events.Publish(ctx, e, false); err != nil {
+		s.cfg.Logger.Warn("an interrupted attempt at an export counts, for it cannot be told", "app", job.App, "job", job.ID, "error", err)
+	}
+}
+
+// fail ends a job for good. The error is worded for people in the event and told in full to the log.
+func (s *Service) fail(ctx context.Context, job Job, cause error) error {
 	e := s.event(Failed, job)
-	e.Reason = reason
+	e.Reason = forPeople(cause)
 	if _, err := s.cfg.Events.Publish(ctx, e, true); err != nil && !errors.Is(err, ErrExists) {
 		return fmt.Errorf("tell that export %s failed: %w", job.ID, err)
 	}
-	s.cfg.Logger.Error("an export failed", "app", job.App, "job", job.ID, "reason", reason)
+	s.cfg.Logger.Error("an export failed", "app", job.App, "job", job.ID, "reason", e.Reason, "error", cause)
 	return nil
-}
-
-// forPeople words an error for those who ordered the export, without the paths of
-// the machine.
-func forPeople(err error) string {
-	var refused *domain.Rejection
-	if errors.As(err, &refused) {
-		return refused.Detail
-	}
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		return "the file could not be written: " + path.Err.Error()
-	}
-	return err.Error()
 }

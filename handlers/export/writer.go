@@ -39,7 +39,7 @@ func newFileWriter(ctx context.Context, files Files, name FileName, spec Spec) (
 	}
 	upload, err := files.Create(ctx, name, spec.Format)
 	if err != nil {
-		return nil, fmt.Errorf("begin the file: %w", err)
+		return nil, fmt.Errorf("%w: begin the file: %w", errStore, err)
 	}
 	return &fileWriter{name: name, upload: upload, hash: sha256.New(), enc: enc}, nil
 }
@@ -75,7 +75,7 @@ func (w *fileWriter) flush(b []byte) error {
 	}
 	w.hash.Write(b) // never fails
 	if _, err := w.upload.Write(b); err != nil {
-		return fmt.Errorf("write the file: %w", err)
+		return fmt.Errorf("%w: write the file: %w", errStore, err)
 	}
 	w.bytes.Add(int64(len(b)))
 	return nil
@@ -84,7 +84,7 @@ func (w *fileWriter) flush(b []byte) error {
 func (w *fileWriter) commit() error {
 	if err := w.upload.Commit(); err != nil {
 		w.upload.Abort()
-		return fmt.Errorf("finish the file: %w", err)
+		return fmt.Errorf("%w: finish the file: %w", errStore, err)
 	}
 	return nil
 }

@@ -5,6 +5,9 @@
 // message is acknowledged only after its handler has said so, a message that nobody acknowledged is
 // delivered again, and messages with one key keep their order.
 //
+// Export jobs need no order, events of exports are published without watermill. So the Publisher with its
+// DuplicateError, the lanes by key and SoleOwner are not used by them: they are there for commands that come as messages.
+//
 // The package must never publish on the subjects of the log, decide what a command
 // leads to, or acknowledge a message on its own.
 package messaging

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -69,19 +70,38 @@ type ExportWorkerConfig struct {
 const stopTimeout = 5 * time.Second
 
 // RunExportWorker works on export jobs until ctx ends, which cancels the work in progress; those jobs go back to
-// the queue. It returns nil then, and otherwise why it could not begin.
+// the queue. It returns nil then, and an error only for a config that cannot be. When it cannot begin, or is thrown
+// out, it tries again after a pause that grows like that of a job.
 func (x *Exports) RunExportWorker(ctx context.Context, cfg ExportWorkerConfig) error {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	const defaultConcurrency = 2
 	positive(&cfg.Concurrency, defaultConcurrency)
-	subscriber, err := NewSubscriber(x.js, SubscriberConfig{
-		Consumer: exportWorkers, Lanes: cfg.Concurrency, CloseTimeout: stopTimeout, AckWait: cfg.AckWait, Logger: cfg.Logger,
-	})
-	if err != nil {
-		return err
+	positive(&cfg.RetryAfter, defaultRetryAfter)
+	positive(&cfg.MaxRetryAfter, defaultMaxRetryAfter)
+	for wait := cfg.RetryAfter; ctx.Err() == nil; wait = min(2*wait, cfg.MaxRetryAfter) {
+		subscriber, err := NewSubscriber(x.js, SubscriberConfig{
+			Consumer: exportWorkers, Lanes: cfg.Concurrency, CloseTimeout: stopTimeout, AckWait: cfg.AckWait, Logger: cfg.Logger,
+		})
+		if err != nil {
+			return err
+		}
+		// A router that cannot subscribe leaves a goroutine behind, so that it is tried without one first.
+		if _, err = subscriber.open(ctx, StreamExportJobs); err == nil {
+			err = runExportRouter(ctx, subscriber, cfg)
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		cfg.Logger.Warn("exports cannot be worked on; trying again", "error", err)
+		pause(ctx, wait)
 	}
+	return nil
+}
+
+// runExportRouter hands out jobs until ctx ends and then waits for its handlers, or returns why it could not begin.
+func runExportRouter(ctx context.Context, subscriber *Subscriber, cfg ExportWorkerConfig) error {
 	router, err := NewRouter(RouterConfig{
 		RetryAfter: cfg.RetryAfter, MaxRetryAfter: cfg.MaxRetryAfter,
 		Retry:        func(error) bool { return ctx.Err() == nil },
@@ -93,17 +113,28 @@ func (x *Exports) RunExportWorker(ctx context.Context, cfg ExportWorkerConfig) e
 	router.AddConsumerHandler("export", StreamExportJobs, subscriber, func(m *message.Message) error {
 		return workOn(ctx, m, cfg)
 	})
-	// The router must not see ctx end: it would cancel what it is to wait for.
-	stop := context.AfterFunc(ctx, func() {
+	ended := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		select {
+		case <-ctx.Done():
+		case <-ended:
+			return
+		}
+		select {
+		case <-router.Running(): // one that is closed before it runs loses its handlers
+		case <-ended:
+			return
+		}
 		if err := router.Close(); err != nil {
 			cfg.Logger.Warn("an export did not stop in time", "error", err)
 		}
 	})
-	defer stop()
-	if err := router.Run(context.WithoutCancel(ctx)); err != nil {
-		return fmt.Errorf("work on exports: %w", err)
-	}
-	return nil
+	// The router must not see ctx end: it would cancel what it is to wait for.
+	err = router.Run(context.WithoutCancel(ctx))
+	close(ended)
+	wg.Wait()
+	return err
 }
 
 // workOn handles one message of the queue.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -217,6 +218,52 @@ func TestAWorkerThatStopsCancelsItsJobAndGivesItBack(t *testing.T) {
 		cancel()
 		wg.Wait()
 	}
+}
+
+func TestAWorkerThatCannotBeginTriesAgain(t *testing.T) {
+	js := newNode(t).connect(t)
+	x := openExports(t, js)
+	if err := js.DeleteStream(t.Context(), messaging.StreamExportJobs); err != nil {
+		t.Fatal(err)
+	}
+	refused, done := make(chan struct{}), make(chan struct{})
+	logger := slog.New(slog.NewTextHandler(&onWrite{do: sync.OnceFunc(func() { close(refused) })}, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		err := x.RunExportWorker(ctx, messaging.ExportWorkerConfig{
+			RetryAfter: time.Millisecond, MaxRetryAfter: 10 * time.Millisecond, Logger: logger,
+			Work: func(context.Context, domain.AppID, string) error {
+				close(done)
+				return nil
+			},
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	await := func(what string, c <-chan struct{}) {
+		select {
+		case <-c:
+		case <-time.After(patience):
+			t.Errorf("did not happen within %v: %s", patience, what)
+		}
+	}
+	await("the worker cannot begin", refused)
+	if err := openExports(t, js).Enqueue(t.Context(), "shop", "job"); err != nil {
+		t.Error(err)
+	}
+	await("the job is done", done)
+	cancel()
+	wg.Wait()
+}
+
+// onWrite does something when it is written to.
+type onWrite struct{ do func() }
+
+func (w *onWrite) Write(b []byte) (int, error) {
+	w.do()
+	return len(b), nil
 }
 
 func TestAStreamThatIsSetUpOtherwiseIsRefused(t *testing.T) {

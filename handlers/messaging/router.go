@@ -1,8 +1,6 @@
 package messaging
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -13,18 +11,9 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
 )
 
-// ErrPoison marks the error of a message that can never be handled, however often it is tried.
-// Handlers wrap it.
-var ErrPoison = errors.New("the message can never be handled")
-
 // RouterConfig tells how handlers are run.
 type RouterConfig struct {
-	// Poison, if set, gets the messages that can never be handled: those whose handler returned ErrPoison
-	// or panicked. They are published on PoisonSubject with the reason in their metadata and count as handled. A
-	// duplicate there must not be an error: see PublisherConfig.DropDuplicates.
-	Poison        message.Publisher
-	PoisonSubject string
-	// Any other error is tried again in the lane of the message after RetryAfter, 1 s, which doubles up to MaxRetryAfter,
+	// An error or a panic is tried again in the lane of the message after RetryAfter, 1 s, which doubles up to MaxRetryAfter,
 	// 1 min, for as long as Retry returns true; always when it is nil.
 	RetryAfter, MaxRetryAfter time.Duration
 	Retry                     func(error) bool
@@ -33,12 +22,15 @@ type RouterConfig struct {
 	Logger       *slog.Logger
 }
 
-// NewRouter returns a watermill router whose handlers survive a panic, are tried again in their lane
-// and give up messages that are poison. An error that comes from the end of a context
-// never makes a message poison.
+const (
+	defaultRetryAfter    = time.Second
+	defaultMaxRetryAfter = time.Minute
+)
+
+// NewRouter returns a watermill router whose handlers survive a panic and are tried again in their lane.
 func NewRouter(cfg RouterConfig) (*message.Router, error) {
-	positive(&cfg.RetryAfter, time.Second)
-	positive(&cfg.MaxRetryAfter, time.Minute)
+	positive(&cfg.RetryAfter, defaultRetryAfter)
+	positive(&cfg.MaxRetryAfter, defaultMaxRetryAfter)
 	logger := watermill.LoggerAdapter(watermill.NopLogger{})
 	if cfg.Logger != nil {
 		// What watermill tells at info is of interest to those who look for a fault in it.
@@ -48,13 +40,6 @@ func NewRouter(cfg RouterConfig) (*message.Router, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up the router: %w", err)
 	}
-	if cfg.Poison != nil {
-		poison, err := middleware.PoisonQueueWithFilter(cfg.Poison, cfg.PoisonSubject, isPoison)
-		if err != nil {
-			return nil, fmt.Errorf("set up the router: %w", err)
-		}
-		router.AddMiddleware(poison)
-	}
 	retry := middleware.Retry{
 		MaxRetries:          math.MaxInt32,
 		InitialInterval:     cfg.RetryAfter,
@@ -62,20 +47,10 @@ func NewRouter(cfg RouterConfig) (*message.Router, error) {
 		Multiplier:          2,
 		ResetContextOnRetry: true,
 		ShouldRetry: func(p middleware.RetryParams) bool {
-			return !isPoison(p.Err) && (cfg.Retry == nil || cfg.Retry(p.Err))
+			return cfg.Retry == nil || cfg.Retry(p.Err)
 		},
 		Logger: logger,
 	}
 	router.AddMiddleware(retry.Middleware, middleware.Recoverer)
 	return router, nil
-}
-
-// isPoison tells whether an error is about the message rather than about the
-// circumstances.
-func isPoison(err error) bool {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return false
-	}
-	var panicked middleware.RecoveredPanicError
-	return errors.Is(err, ErrPoison) || errors.As(err, &panicked)
 }

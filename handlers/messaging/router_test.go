@@ -3,14 +3,11 @@ package messaging_test
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
-	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"rollcall/handlers/messaging"
@@ -26,8 +23,7 @@ func route(t testing.TB, js jetstream.JetStream, handle message.NoPublishHandler
 		t.Fatal(err)
 	}
 	router, err := messaging.NewRouter(messaging.RouterConfig{
-		Poison:        messaging.NewPublisher(js, messaging.PublisherConfig{DropDuplicates: true}),
-		PoisonSubject: "dead", RetryAfter: time.Millisecond, MaxRetryAfter: time.Millisecond, CloseTimeout: patience,
+		RetryAfter: time.Millisecond, MaxRetryAfter: time.Millisecond, CloseTimeout: patience,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -50,19 +46,10 @@ func route(t testing.TB, js jetstream.JetStream, handle message.NoPublishHandler
 	return stop
 }
 
-func deadStream(t testing.TB, js jetstream.JetStream) jetstream.Stream {
-	t.Helper()
-	s, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "DEAD", Subjects: []string{"dead"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-func TestOnlyWhatCanNeverBeHandledBecomesPoison(t *testing.T) {
+func TestWhatFailsOrPanicsIsTriedAgainUntilItIsDone(t *testing.T) {
 	js := newNode(t).connect(t)
-	stream, dead := workStream(t, js), deadStream(t, js)
-	fill(t, js, 4, 4)
+	stream := workStream(t, js)
+	fill(t, js, 3, 3)
 	var mu sync.Mutex
 	tries := make(map[string]int)
 	route(t, js, func(m *message.Message) error {
@@ -72,10 +59,10 @@ func TestOnlyWhatCanNeverBeHandledBecomesPoison(t *testing.T) {
 		mu.Unlock()
 		switch string(m.Payload) {
 		case "1":
-			return fmt.Errorf("no such command: %w", messaging.ErrPoison)
+			if n < 3 {
+				panic("a fault in the handler")
+			}
 		case "2":
-			panic("a fault in the handler")
-		case "3":
 			if n < 5 {
 				return errors.New("the log cannot be reached")
 			}
@@ -84,28 +71,15 @@ func TestOnlyWhatCanNeverBeHandledBecomesPoison(t *testing.T) {
 	})
 	eventually(t, "the queue is empty", func() bool { return left(t, stream) == 0 })
 	mu.Lock()
-	if tries["0"] != 1 || tries["1"] != 1 || tries["2"] != 1 || tries["3"] != 5 {
+	defer mu.Unlock()
+	if tries["0"] != 1 || tries["1"] != 3 || tries["2"] != 5 {
 		t.Errorf("tried %v times", tries)
-	}
-	mu.Unlock()
-	if n := left(t, dead); n != 2 {
-		t.Fatalf("%d messages are dead, want 2", n)
-	}
-	for seq := range uint64(2) {
-		m, err := dead.GetMsg(t.Context(), seq+1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		reason := m.Header[middleware.ReasonForPoisonedKey]
-		if len(reason) != 1 || !strings.Contains(reason[0], "no such command") && !strings.Contains(reason[0], "a fault in the handler") {
-			t.Errorf("message %s is dead because of %q", m.Data, reason)
-		}
 	}
 }
 
-func TestAStopPoisonsNothingAndLosesNothing(t *testing.T) {
+func TestAStopOfTheRouterLosesNothing(t *testing.T) {
 	js := newNode(t).connect(t)
-	stream, dead := workStream(t, js), deadStream(t, js)
+	stream := workStream(t, js)
 	fill(t, js, 20, 5)
 	begun := make(chan struct{}, 20)
 	stop := route(t, js, func(m *message.Message) error {
@@ -115,9 +89,6 @@ func TestAStopPoisonsNothingAndLosesNothing(t *testing.T) {
 	})
 	<-begun
 	stop()
-	if n := left(t, dead); n != 0 {
-		t.Errorf("the stop made %d messages poison", n)
-	}
 	if n := left(t, stream); n != 20 {
 		t.Errorf("%d of 20 messages are left", n)
 	}

@@ -10,10 +10,12 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"rollcall/domain"
 	"rollcall/handlers/export"
 	"rollcall/handlers/export/files"
 )
@@ -294,5 +296,34 @@ func TestAStoreThatCannotWorkIsRefused(t *testing.T) {
 				t.Errorf("opened %v", s)
 			}
 		})
+	}
+}
+
+func TestFilesAreListedByApplicationAndJob(t *testing.T) {
+	f := newFixture(t)
+	sibling := export.FileName{App: file.App, Job: "01BX5ZZKBKACTAV9WEVGEMMVRZ", Name: file.Name}
+	stranger := export.FileName{App: file.App + "2", Job: file.Job, Name: file.Name}
+	f.put(t, sibling, content)
+	f.put(t, stranger, content)
+	for _, c := range []struct {
+		app  domain.AppID
+		job  string
+		want []export.FileName
+	}{
+		{"", "", []export.FileName{file, sibling, stranger}},
+		{file.App, "", []export.FileName{file, sibling}},
+		{file.App, file.Job, []export.FileName{file}},
+		{"nobody", "", nil},
+	} {
+		var got []export.FileName
+		for stored, err := range f.store.All(t.Context(), c.app, c.job) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, stored.Name)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("of %q and %q there are %v, want %v", c.app, c.job, got, c.want)
+		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -107,17 +108,34 @@ func LoadSecret(path string) ([]byte, error) {
 	return secret, nil
 }
 
-// createSecret writes a whole file under another name first, so that a crash
-// leaves no short secret.
+// createSecret writes a whole file under another name first, so that neither a crash nor a loss of
+// power leaves a short secret.
 func createSecret(path string) ([]byte, error) {
 	secret := make([]byte, MinSecretBytes)
 	rand.Read(secret) // never fails
 	draft := path + ".new"
-	if err := os.WriteFile(draft, secret, ownerOnly); err != nil {
-		return nil, fmt.Errorf("keep a new secret of download URLs: %w", err)
+	err := writeDurably(draft, secret)
+	if err == nil {
+		err = os.Rename(draft, path)
 	}
-	if err := os.Rename(draft, path); err != nil {
+	if err == nil {
+		err = syncDir(filepath.Dir(path))
+	}
+	if err != nil {
 		return nil, fmt.Errorf("keep a new secret of download URLs: %w", err)
 	}
 	return secret, nil
+}
+
+// writeDurably writes a file that is on disk when it returns.
+func writeDurably(path string, content []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, ownerOnly)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
 }

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -86,9 +87,24 @@ func openFolder(u *url.URL) (*blob.Bucket, error) {
 	if err := os.MkdirAll(dir, private); err != nil {
 		return nil, err
 	}
+	if err := syncDir(filepath.Dir(filepath.Clean(dir))); err != nil {
+		return nil, err
+	}
 	return fileblob.OpenBucket(filepath.FromSlash(dir), &fileblob.Options{
 		DirFileMode: private, NoTempDir: true, Metadata: fileblob.MetadataDontWrite,
 	})
+}
+
+// syncDir makes the names in a folder durable.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil // a folder cannot be synced there
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // Close closes the bucket.
@@ -146,7 +162,7 @@ type upload struct {
 
 func (u *upload) Write(p []byte) (int, error) { return u.w.Write(p) }
 
-// Commit makes the file readable once it is on disk.
+// Commit makes the file readable once it is on disk, and returns when its name is too.
 func (u *upload) Commit() error {
 	u.once.Do(func() {
 		defer u.cancel()
@@ -157,6 +173,11 @@ func (u *upload) Commit() error {
 			u.cancel()
 		}
 		u.err = errors.Join(u.err, u.w.Close())
+		if u.err == nil && u.file != nil {
+			// The file's name is in the application's folder, and that one's in the root.
+			app := filepath.Dir(u.file.Name())
+			u.err = errors.Join(syncDir(app), syncDir(filepath.Dir(app)))
+		}
 	})
 	return u.err
 }
@@ -178,10 +199,17 @@ func (s *Store) Delete(ctx context.Context, name export.FileName) error {
 	return err
 }
 
-// All yields what is in the bucket.
-func (s *Store) All(ctx context.Context) iter.Seq2[export.StoredFile, error] {
+// All yields what is in the bucket of a job, of an application, or at all.
+func (s *Store) All(ctx context.Context, app domain.AppID, job string) iter.Seq2[export.StoredFile, error] {
+	prefix := ""
+	if app != "" {
+		prefix = string(app) + "/"
+		if job != "" {
+			prefix += job + "-"
+		}
+	}
 	return func(yield func(export.StoredFile, error) bool) {
-		for list := s.bucket.List(nil); ; {
+		for list := s.bucket.List(&blob.ListOptions{Prefix: prefix}); ; {
 			o, err := list.Next(ctx)
 			if errors.Is(err, io.EOF) {
 				return

@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"net"
 	"time"
 
@@ -39,7 +40,7 @@ func (s *Service) openExports(ctx context.Context) (err error) {
 		return err
 	}
 	s.exports, err = export.New(export.Config{
-		Events: queue, Queue: queue, Files: s.files, Accounts: s.list, Waiter: s.runners[0], Log: s.store, Logger: s.logger,
+		Events: queue, Queue: queue, Files: s.files, Accounts: s.list, Waiter: s.runners[0], Log: s.store, Sealer: s.keys, Logger: s.logger,
 	})
 	s.queue = queue
 	return err
@@ -64,10 +65,14 @@ type forgetter struct{ exports *export.Service }
 
 // Forget implements erasure.Forgetter.
 func (f forgetter) Forget(ctx context.Context, accounts []erasure.Erased) error {
+	deletions := make(map[domain.AppID][]export.Deletion)
 	for _, a := range accounts {
-		if err := f.exports.Forget(ctx, domain.AppID(a.App), domain.UserID(a.UserID), uint64(a.Position)); err != nil {
-			return err
-		}
+		app := domain.AppID(a.App)
+		deletions[app] = append(deletions[app], export.Deletion{User: domain.UserID(a.UserID), Position: uint64(a.Position)})
 	}
-	return nil
+	var errs []error
+	for app, d := range deletions {
+		errs = append(errs, f.exports.Forget(ctx, app, d...))
+	}
+	return errors.Join(errs...)
 }

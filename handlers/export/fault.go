@@ -1,0 +1,46 @@
+package export
+
+import (
+	"errors"
+	"syscall"
+
+	"rollcall/domain"
+)
+
+// What an attempt can end by without its own fault. These texts are what those who ordered the
+// export read; what is wrapped together with them is for the log alone.
+var (
+	errList  = errors.New("the account list is not available")
+	errStore = errors.New("the file store is not available")
+	errLog   = errors.New("the log is not available")
+)
+
+// Other reasons that people read.
+const (
+	reasonNoSpace  = "the file store has no space left"
+	reasonStopped  = "the service was stopped"
+	reasonInternal = "an internal error; the log of the service tells more"
+)
+
+// unavailable tells whether an error is about the circumstances rather than about the job.
+func unavailable(err error) bool {
+	return errors.Is(err, errList) || errors.Is(err, errStore) || errors.Is(err, errLog)
+}
+
+// forPeople words an error for those who ordered the export, without anything of the
+// inside of the service.
+func forPeople(err error) string {
+	var refused *domain.Rejection
+	if errors.As(err, &refused) {
+		return refused.Detail
+	}
+	if errors.Is(err, errStore) && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) {
+		return reasonNoSpace
+	}
+	for _, known := range []error{errStore, errList, errLog} {
+		if errors.Is(err, known) {
+			return known.Error()
+		}
+	}
+	return reasonInternal
+}

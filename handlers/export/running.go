@@ -1,0 +1,84 @@
+package export
+
+import (
+	"context"
+	"errors"
+	"sync"
+)
+
+// running holds the jobs that this instance works on. The zero value is empty.
+type running struct {
+	mu   sync.Mutex
+	jobs map[jobKey]*task
+}
+
+// task is one attempt at a job.
+type task struct {
+	cancel  context.CancelCauseFunc
+	done    chan struct{} // closed when the attempt has ended
+	writing bool          // what earlier attempts left is gone; guarded by running.mu
+}
+
+// errOver ends the work on a job that is over, such as by a cancellation.
+var errOver = errors.New("the export is over")
+
+// start notes that a job is worked on until end is called, any number of times. A job that the
+// queue gives out a second time is left by the one who worked on it, which start waits for.
+func (r *running) start(ctx context.Context, k jobKey) (work context.Context, t *task, end func(), err error) {
+	work, cancel := context.WithCancelCause(ctx)
+	t = &task{cancel: cancel, done: make(chan struct{})}
+	for before := r.enter(k, t); before != nil; before = r.enter(k, t) {
+		before.cancel(errOver)
+		select {
+		case <-before.done:
+		case <-ctx.Done():
+			cancel(nil)
+			return nil, nil, nil, context.Cause(ctx)
+		}
+	}
+	return work, t, sync.OnceFunc(func() {
+		cancel(nil)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.jobs, k)
+		close(t.done)
+	}), nil
+}
+
+// enter puts a task in unless the job has one, which it returns.
+func (r *running) enter(k jobKey, t *task) (before *task) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if before := r.jobs[k]; before != nil {
+		return before
+	}
+	if r.jobs == nil {
+		r.jobs = make(map[jobKey]*task)
+	}
+	r.jobs[k] = t
+	return nil
+}
+
+// write notes that all files of the job that is worked on are of this attempt.
+func (r *running) write(t *task) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t.writing = true
+}
+
+// writes tells whether the files of a job are being written by this instance.
+func (r *running) writes(k jobKey) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t := r.jobs[k]
+	return t != nil && t.writing
+}
+
+// stop ends the work on a job.
+func (r *running) stop(j Job) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if t := r.jobs[jobKey{j.App, j.ID}]; t != nil {
+		t.cancel(errOver)
+	}
+}
