@@ -183,6 +183,9 @@ type accountListCmd struct {
 
 // Run prints one page or all of them.
 func (c *accountListCmd) Run(ctx context.Context, r *remote, s *streams) error {
+	if c.Limit < 1 {
+		return usage("--limit: a page has at least one account")
+	}
 	api, app, err := r.app()
 	if err != nil {
 		return err

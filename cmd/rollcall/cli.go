@@ -43,8 +43,8 @@ type streams struct {
 }
 
 // Run runs one command line and returns the exit status. It ends early, and cleanly,
-// when ctx is cancelled. The environment is read through env alone.
-func Run(ctx context.Context, args []string, env func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
+// when ctx is cancelled. The environment is read through env alone, which is like os.LookupEnv.
+func Run(ctx context.Context, args []string, env func(string) (string, bool), stdin io.Reader, stdout, stderr io.Writer) int {
 	var grammar cli
 	exited := -1
 	set := &settings{env: env}
@@ -85,7 +85,13 @@ func Run(ctx context.Context, args []string, env func(string) string, stdin io.R
 }
 
 // lookup reads the environment.
-type lookup func(string) string
+type lookup func(string) (string, bool)
+
+// text returns the value of a variable, the empty one also where it is not set.
+func (l lookup) text(name string) string {
+	v, _ := l(name)
+	return v
+}
 
 // usageError is a command line that cannot be meant.
 type usageError struct{ text string }

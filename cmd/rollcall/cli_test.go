@@ -30,6 +30,7 @@ func TestWrongUsageIsStatus2AndOneLine(t *testing.T) {
 		"no application":                    {"accounts", "list"},
 		"an edit of nothing":                {"accounts", "edit", "x", "--app", "demo"},
 		"a field both set and unset":        {"accounts", "edit", "x", "--app", "demo", "--level", "1", "--unset", "level"},
+		"a page of no accounts":             {"accounts", "list", "--app", "demo", "--limit", "0"},
 		"an import of an unknown kind":      {"accounts", "import", "rows.txt", "--app", "demo"},
 		"a server that is no address":       {"apps", "list", "--server", "localhost"},
 		"a setting that no flag has":        {"apps", "list", "--config", config},
@@ -56,7 +57,7 @@ func TestHelpIsStatus0AndNamesTheEnvironment(t *testing.T) {
 		}
 	}
 	_, out, _ := rollcall(t, nil, "", "accounts", "create", "--help")
-	for _, want := range []string{"$ROLLCALL_SERVER", "$ROLLCALL_ACCOUNTS_ROLE"} {
+	for _, want := range []string{"$ROLLCALL_SERVER", "$ROLLCALL_ACCOUNTS_CREATE_ROLE"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the help lacks %s:\n%s", want, out)
 		}
@@ -74,7 +75,7 @@ func TestAnInterruptedCommandSaysSo(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var out, errs bytes.Buffer
-	code := Run(ctx, []string{"apps", "list"}, func(string) string { return "" }, strings.NewReader(""), &out, &errs)
+	code := Run(ctx, []string{"apps", "list"}, variables(nil), strings.NewReader(""), &out, &errs)
 	if code != exitFailed || errs.String() != "rollcall: interrupted\n" {
 		t.Errorf("status %d and %q", code, errs.String())
 	}
@@ -87,7 +88,7 @@ func TestAFlagGoesBeforeTheEnvironmentAndThatBeforeTheFile(t *testing.T) {
 		must(t, p.env(), "apps", "create", app, "--name", app)
 	}
 	b, err := json.Marshal(map[string]any{
-		"server": p.url, "data": p.data, "app": "of-file", "output": "csv", "accounts": map[string]any{"type": "admin", "level": 7},
+		"server": p.url, "data": p.data, "app": "of-file", "output": "csv", "accounts": map[string]any{"create": map[string]any{"type": "admin", "level": 7, "birthday": 20010203}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -113,9 +114,9 @@ func TestAFlagGoesBeforeTheEnvironmentAndThatBeforeTheFile(t *testing.T) {
 		t.Errorf("all three: %s", got)
 	}
 	var a client.Account
-	out := must(t, map[string]string{"ROLLCALL_CONFIG": config, "ROLLCALL_ACCOUNTS_LEVEL": "8"}, "accounts", "create", "x", "--output", "json")
-	if err := json.Unmarshal([]byte(out), &a); err != nil || a.Type != "admin" || value(a.Level) != 8 || a.App != "of-file" {
-		t.Errorf("an account of type and level of a group in the file and the environment: %s %v", out, err)
+	out := must(t, map[string]string{"ROLLCALL_CONFIG": config, "ROLLCALL_ACCOUNTS_CREATE_LEVEL": "8"}, "accounts", "create", "x", "--output", "json")
+	if err := json.Unmarshal([]byte(out), &a); err != nil || a.Type != "admin" || value(a.Level) != 8 || a.Birthday != 20010203 || a.App != "of-file" {
+		t.Errorf("an account of settings of a command in the file and the environment: %s %v", out, err)
 	}
 }
 
@@ -273,6 +274,11 @@ func TestDemoRunsTheWholePathAndLeavesNothing(t *testing.T) {
 		if !strings.Contains(out, want) {
 			t.Errorf("the demo does not tell of %q:\n%s", want, out)
 		}
+	}
+	_, shown, _ := strings.Cut(out, "Download URL, until ")
+	shown, _, _ = strings.Cut(shown, ":\n")
+	if until, err := time.Parse(time.RFC3339, shown); err != nil || time.Until(until) > time.Hour {
+		t.Errorf("the demo tells that the URL ends at %q, which is not the end of a URL: %v", shown, err)
 	}
 	after, err := filepath.Glob(filepath.Join(os.TempDir(), "rollcall-demo-*"))
 	if err != nil || len(after) > len(before) {

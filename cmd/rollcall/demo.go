@@ -239,7 +239,7 @@ func (d *demo) exportAccounts(ctx context.Context) error {
 	if err := d.checkFile(filepath.Join(d.dir, "export.ndjson")); err != nil {
 		return err
 	}
-	fmt.Fprintf(d.out, "\nDownload URL, until %s:\n%s\n\n", moment(last.ExpiresAt), last.DownloadURL)
+	fmt.Fprintf(d.out, "\nDownload URL, until %s:\n%s\n\n", moment(last.URLExpiresAt), last.DownloadURL)
 	return nil
 }
 

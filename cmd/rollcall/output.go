@@ -9,10 +9,12 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"rollcall/handlers/export"
 )
 
-// printer prints things of one kind as a table, as JSON with a value a line, or as CSV.
-// Rows of a table are held until flush, for the width of its columns.
+// printer prints things of one kind as a table, as JSON with a value a line, or as CSV
+// with its cells guarded as in an export. Rows of a table are held until flush, for the width of its columns.
 type printer[T any] struct {
 	w       io.Writer
 	format  string
@@ -58,6 +60,9 @@ func (p *printer[T]) print(v T) error {
 		cells[i] = c.text(v)
 	}
 	if p.format == "csv" {
+		for i, cell := range cells {
+			cells[i] = export.Guard(cell) // no spreadsheet runs what a user called itself
+		}
 		return p.csv.Write(cells)
 	}
 	p.table.add(cells)

@@ -203,8 +203,16 @@ func eventually(t *testing.T, what string, check func() error) {
 func rollcall(t *testing.T, env map[string]string, stdin string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	code = Run(t.Context(), args, func(name string) string { return env[name] }, strings.NewReader(stdin), &out, &errs)
+	code = Run(t.Context(), args, variables(env), strings.NewReader(stdin), &out, &errs)
 	return code, out.String(), errs.String()
+}
+
+// variables is an environment.
+func variables(env map[string]string) func(string) (string, bool) {
+	return func(name string) (string, bool) {
+		v, ok := env[name]
+		return v, ok
+	}
 }
 
 // env returns the environment of a command line that reaches the process.

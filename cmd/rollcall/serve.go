@@ -42,10 +42,10 @@ func (c *serveCmd) Help() string {
 func (c *serveCmd) Run(ctx context.Context, s *streams, env lookup) (err error) {
 	cfg := service.Config{
 		Data: c.Data, Listen: c.Listen, NATSListen: c.NATSListen, Exports: c.Exports, PublicURL: c.PublicURL,
-		OperatorToken: env("ROLLCALL_OPERATOR_TOKEN"), MasterKey: env("ROLLCALL_MASTER_KEY"),
+		OperatorToken: env.text("ROLLCALL_OPERATOR_TOKEN"), MasterKey: env.text("ROLLCALL_MASTER_KEY"),
 		OpenMetrics: c.OpenMetrics, StopTimeout: c.StopTimeout, Version: version, Logger: c.logger(s.err),
 	}
-	if env("GOGC") == "" {
+	if env.text("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
 	svc, err := service.Start(ctx, cfg)

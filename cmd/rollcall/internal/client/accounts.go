@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"iter"
 	"net/http"
 	"net/url"
@@ -31,6 +32,20 @@ type Account struct {
 	CreatedAt       time.Time `json:"created_at"`
 	UpdatedAt       time.Time `json:"updated_at"`
 	Revision        uint64    `json:"revision"`
+
+	Raw json.RawMessage `json:"-"` // the account as the service wrote it
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (a *Account) UnmarshalJSON(b []byte) error {
+	type plain Account
+	return readKept(b, (*plain)(a), &a.Raw)
+}
+
+// MarshalJSON implements json.Marshaler.
+func (a Account) MarshalJSON() ([]byte, error) {
+	type plain Account
+	return writeKept(plain(a), a.Raw)
 }
 
 // Page is one page of a list.

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"time"
 )
@@ -14,6 +15,20 @@ type App struct {
 	CreatedAt time.Time `json:"created_at"`
 	UpdatedAt time.Time `json:"updated_at"`
 	Revision  uint64    `json:"revision"`
+
+	Raw json.RawMessage `json:"-"` // the application as the service wrote it
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (a *App) UnmarshalJSON(b []byte) error {
+	type plain App
+	return readKept(b, (*plain)(a), &a.Raw)
+}
+
+// MarshalJSON implements json.Marshaler.
+func (a App) MarshalJSON() ([]byte, error) {
+	type plain App
+	return writeKept(plain(a), a.Raw)
 }
 
 // AppChange is what is told of an application that is created or edited. Nil is left

@@ -15,20 +15,35 @@ import (
 
 // Export is an export job.
 type Export struct {
-	ID          string    `json:"id"`
-	App         string    `json:"app"`
-	Status      string    `json:"status"`
-	Format      string    `json:"format"`
-	Progress    Progress  `json:"progress"`
-	Position    uint64    `json:"position,omitempty"`
-	Rows        int64     `json:"rows,omitempty"`
-	Bytes       int64     `json:"bytes,omitempty"`
-	SHA256      string    `json:"sha256,omitempty"`
-	DownloadURL string    `json:"download_url,omitempty"`
-	RequestedAt time.Time `json:"requested_at"`
-	RequestedBy string    `json:"requested_by"`
-	ExpiresAt   time.Time `json:"expires_at,omitzero"`
-	Error       string    `json:"error,omitempty"`
+	ID           string    `json:"id"`
+	App          string    `json:"app"`
+	Status       string    `json:"status"`
+	Format       string    `json:"format"`
+	Progress     Progress  `json:"progress"`
+	Position     uint64    `json:"position,omitempty"`
+	Rows         int64     `json:"rows,omitempty"`
+	Bytes        int64     `json:"bytes,omitempty"`
+	SHA256       string    `json:"sha256,omitempty"`
+	DownloadURL  string    `json:"download_url,omitempty"`
+	URLExpiresAt time.Time `json:"download_url_expires_at,omitzero"` // the URL's end; made anew for each answer
+	RequestedAt  time.Time `json:"requested_at"`
+	RequestedBy  string    `json:"requested_by"`
+	ExpiresAt    time.Time `json:"expires_at,omitzero"` // the file's end
+	Error        string    `json:"error,omitempty"`
+
+	Raw json.RawMessage `json:"-"` // the job as the service wrote it
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (e *Export) UnmarshalJSON(b []byte) error {
+	type plain Export
+	return readKept(b, (*plain)(e), &e.Raw)
+}
+
+// MarshalJSON implements json.Marshaler.
+func (e Export) MarshalJSON() ([]byte, error) {
+	type plain Export
+	return writeKept(plain(e), e.Raw)
 }
 
 // Progress counts the rows of an export. The total is zero until it is known.

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"time"
@@ -17,6 +18,20 @@ type Token struct {
 	CreatedBy string    `json:"created_by,omitempty"`
 	RevokedAt time.Time `json:"revoked_at,omitzero"`
 	Secret    string    `json:"secret,omitempty"`
+
+	Raw json.RawMessage `json:"-"` // the token as the service wrote it
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (t *Token) UnmarshalJSON(b []byte) error {
+	type plain Token
+	return readKept(b, (*plain)(t), &t.Raw)
+}
+
+// MarshalJSON implements json.Marshaler.
+func (t Token) MarshalJSON() ([]byte, error) {
+	type plain Token
+	return writeKept(plain(t), t.Raw)
 }
 
 // CreateToken creates a token and returns it with its secret.
