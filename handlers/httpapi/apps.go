@@ -46,14 +46,22 @@ func (h *Handler) wrote(res command.Result) WriteHeaders {
 	return w
 }
 
-// WriteParams documents the header that every write takes. It is read in call.order.
+// WriteParams documents the header that every write takes. It is read in call.order. The scope of
+// an Idempotency-Key is one account or, for a write about no single account, one
+// application: the same key elsewhere is another command.
 type WriteParams struct {
-	IdempotencyKey string `header:"Idempotency-Key" doc:"Id of the command, at most 64 visible ASCII characters. A command that is given again under its id is not executed again."`
+	IdempotencyKey string `header:"Idempotency-Key" doc:"Id of the command, at most 64 visible ASCII characters. A command that is given again under its id is not executed again. Its scope is one account, or the application where the command is about no single account."`
 }
 
 // ReadParams is what every read takes.
 type ReadParams struct {
 	MinPosition uint64 `query:"min_position" doc:"Position that the answer must at least show; 503 not_caught_up when it is not reached in time"`
+}
+
+// UnusedReadParams is what a read takes that shows nothing of the log, so that a
+// client may give min_position to every read.
+type UnusedReadParams struct {
+	MinPosition uint64 `query:"min_position" doc:"Taken, without effect: the answer shows nothing that has a position of the log"`
 }
 
 // AppParam names the application that a path is about.

@@ -44,6 +44,9 @@ func (h *Handler) deleteAccounts(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.checkApp(ctx, in.App); err != nil {
+		return nil, err
+	}
 	results, err := h.Commands.DeleteAccounts(ctx, req, in.App, ids)
 	if err != nil {
 		return nil, err

@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/oklog/ulid/v2"
 
 	"rollcall/domain"
 	"rollcall/handlers/access"
@@ -46,7 +47,7 @@ func (c *call) check(op *huma.Operation) error {
 		return err
 	}
 	if strings.Contains(op.Path, "{app}") {
-		if app := c.request.PathValue("app"); !domain.AppID(app).Valid() {
+		if app := pathValue(c.request.PathValue("app")); !domain.AppID(app).Valid() {
 			return errNoApp(app)
 		}
 	}
@@ -70,18 +71,14 @@ func checkQuery(raw string) error {
 		return refuse(codeMalformedQuery, "the query cannot be read: it has a wrong escape or a semicolon")
 	}
 	var bad fieldChecks
-	for pair := range strings.SplitSeq(raw, "&") {
-		if pair != "" && !strings.Contains(pair, "=") {
-			name, _ := url.QueryUnescape(pair) // it has been parsed above
-			bad.add(name, domain.CodeBadValue, "has no value")
-		}
-	}
 	for name, given := range values {
 		switch {
 		case !utf8.ValidString(name):
 			return refuse(codeMalformedQuery, "a name in the query is not valid UTF-8")
 		case len(given) > 1:
 			bad.add(name, codeDuplicate, "is given %d times", len(given))
+		case given[0] == "" && name != searchParam:
+			bad.add(name, domain.CodeBadValue, "has no value; leave it out")
 		case !utf8.ValidString(given[0]):
 			bad.add(name, domain.CodeBadValue, "must be valid UTF-8")
 		}
@@ -157,10 +154,9 @@ func (c *call) readBody(most int64, types ...string) ([]byte, error) {
 	if c.request.ContentLength > most {
 		return nil, tooLarge
 	}
-	control := http.NewResponseController(c.writer)
-	_ = control.SetReadDeadline(time.Now().Add(c.handler.BodyTimeout)) // a server that cannot is a test's
+	// The deadline ends with the body; one that is not read to its end keeps it.
+	_ = http.NewResponseController(c.writer).SetReadDeadline(time.Now().Add(c.handler.BodyTimeout))
 	b, err := io.ReadAll(io.LimitReader(c.request.Body, most+1))
-	_ = control.SetReadDeadline(time.Time{})
 	if err != nil {
 		return nil, c.bodyError(err)
 	}
@@ -184,11 +180,36 @@ func (c *call) bodyError(err error) error {
 	return refuse(codeMalformedBody, "the body cannot be read: its encoding for transfer is wrong")
 }
 
+// searchParam is the one parameter that may be empty: a search for nothing finds all.
+const searchParam = "q"
+
+// pathValue undoes hideSlash in a value of the path.
+func pathValue(v string) string {
+	if v == hiddenSlash {
+		return "/"
+	}
+	return v
+}
+
+// checkID refuses an id from the path that this service cannot have given.
+func checkID(id string, thing string, code domain.Code) error {
+	if _, err := ulid.ParseStrict(id); err != nil {
+		return refuse(code, "there is no %s %s; the list of them shows the ids", thing, quoted(pathValue(id)))
+	}
+	return nil
+}
+
+// checkApp refuses a write in an application that does not exist. It is an edit of nothing:
+// it writes nothing, and fails where the write would.
+func (c *call) checkApp(ctx context.Context, app domain.AppID) error {
+	probe := command.Request{ID: c.handler.NewID(), Actor: c.principal.Actor()}
+	_, err := c.handler.Commands.Execute(ctx, probe, domain.EditApp{App: app})
+	return err
+}
+
 // userID returns the account that the path names.
 func (c *call) userID(app string, id string) (domain.UserID, error) {
-	if id == hiddenSlash {
-		id = "/"
-	}
+	id = pathValue(id)
 	if u := domain.UserID(id); u.Valid() {
 		return u, nil
 	}

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -104,9 +105,20 @@ type ExportParam struct {
 	ID string `path:"id" doc:"The export"`
 }
 
+// check refuses an id that no export has.
+func (p ExportParam) check() error { return checkID(p.ID, "export", export.CodeNotFound) }
+
 type exportOutput struct {
 	Location string `header:"Location"`
+	Position uint64 `header:"Rollcall-Position" doc:"Position of the log that the file shows or, while that is not known, one that it is not older than"`
 	Body     Export
+}
+
+// exportPosition returns a position of the log that an export ordered from now on is
+// not older than: what the list shows. The log itself is not read here.
+func (h *Handler) exportPosition(ctx context.Context, app domain.AppID) uint64 {
+	_, position, _ := h.Queries.App(ctx, 0, app) // whether there is such an application is for the use case to say
+	return position
 }
 
 // ExportList is one page of the exports of an application, the newest first.
@@ -174,11 +186,15 @@ func (h *Handler) createExport(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
+	position := h.exportPosition(ctx, in.App)
 	job, err := h.Exports.Order(ctx, req, spec)
 	if err != nil {
 		return nil, h.exportError(ctx, err, codeOutcomeUnknown, "the export may or may not have been ordered; repeat the order with the same Idempotency-Key to find out")
 	}
-	return &exportOutput{Location: "/v1/apps/" + string(in.App) + "/exports/" + job.ID, Body: h.exportOf(ctx, job)}, nil
+	if job.Status != export.StatusQueued {
+		position = job.Position // it was ordered before, under the same key
+	}
+	return &exportOutput{Location: "/v1/apps/" + string(in.App) + "/exports/" + job.ID, Position: position, Body: h.exportOf(ctx, job)}, nil
 }
 
 // decodeExport reads what is ordered. Its bounds are checked by the use case.
@@ -242,10 +258,10 @@ func (h *Handler) listExports(ctx context.Context, in *struct {
 	if _, _, err := h.Queries.App(ctx, in.MinPosition, in.App); err != nil {
 		return nil, err
 	}
-	if in.Cursor != "" && !looksLikeID(in.Cursor) {
-		return nil, &domain.Rejection{Code: codeInvalidCursor, Detail: "the cursor is not one that this list gave; begin again without one"}
-	}
 	jobs, next, err := h.Exports.List(ctx, in.App, in.Limit, in.Cursor)
+	if errors.Is(err, export.CodeInvalidCursor) {
+		return nil, badCursor(err)
+	}
 	if err != nil {
 		return nil, h.exportError(ctx, err, codeUnavailable, "the exports are not known yet; read again in a moment")
 	}
@@ -256,13 +272,22 @@ func (h *Handler) listExports(ctx context.Context, in *struct {
 	return &exportListOutput{out}, nil
 }
 
-// looksLikeID tells whether s could be the id of an export.
-func looksLikeID(s string) bool { return len(s) == 26 && visibleASCII(s, 26) }
+// badCursor names the parameter of a cursor that the list did not give.
+func badCursor(err error) error {
+	r, ok := errors.AsType[*domain.Rejection](err)
+	if !ok || len(r.Fields) > 0 {
+		return err
+	}
+	return &domain.Rejection{Code: r.Code, Detail: r.Detail, Fields: []domain.FieldError{{Field: "cursor", Code: r.Code, Detail: r.Detail}}}
+}
 
 func (h *Handler) getExport(ctx context.Context, in *struct {
 	ExportParam
 	ReadParams
 }) (*struct{ Body Export }, error) {
+	if err := in.check(); err != nil {
+		return nil, err
+	}
 	if in.MinPosition > 0 {
 		if _, _, err := h.Queries.App(ctx, in.MinPosition, in.App); err != nil {
 			return nil, err
@@ -275,19 +300,28 @@ func (h *Handler) getExport(ctx context.Context, in *struct {
 	return &struct{ Body Export }{h.exportOf(ctx, job)}, nil
 }
 
+type exportCancelOutput struct {
+	Position uint64 `header:"Rollcall-Position" doc:"Position of the log that the answer is given at"`
+	Body     Export
+}
+
 func (h *Handler) cancelExport(ctx context.Context, in *struct {
 	ExportParam
 	WriteParams
-}) (*struct{ Body Export }, error) {
+}) (*exportCancelOutput, error) {
+	if err := in.check(); err != nil {
+		return nil, err
+	}
 	req, err := callOf(ctx).exportRequest()
 	if err != nil {
 		return nil, err
 	}
+	position := h.exportPosition(ctx, in.App)
 	job, err := h.Exports.Cancel(ctx, req, in.App, in.ID)
 	if err != nil {
 		return nil, h.exportError(ctx, err, codeOutcomeUnknown, "the export may or may not have been cancelled; repeat the request to find out")
 	}
-	return &struct{ Body Export }{h.exportOf(ctx, job)}, nil
+	return &exportCancelOutput{Position: cmp.Or(job.Position, position), Body: h.exportOf(ctx, job)}, nil
 }
 
 // exportError answers a fault of what exports are kept in.

@@ -156,3 +156,51 @@ func TestAStreamOfEventsEndsWhenTheServiceStops(t *testing.T) {
 		t.Errorf("after the stop came %s", name)
 	}
 }
+
+func TestAnAnswerAboutAnExportCarriesAPosition(t *testing.T) {
+	r := newRig(t)
+	made := r.create(t, `{"user_id":"a","type":"normal"}`).Header.Get("Rollcall-Position")
+	order := r.call(t, request{method: "POST", path: exports, body: `{"format":"csv"}`}).status(t, 202)
+	if got := order.Header.Get("Rollcall-Position"); got != made {
+		t.Errorf("ordered at position %q, want %s", got, made)
+	}
+	cancel := r.call(t, request{method: "DELETE", path: order.Header.Get("Location")}).status(t, 200)
+	if got := cancel.Header.Get("Rollcall-Position"); got != made {
+		t.Errorf("cancelled at position %q, want %s", got, made)
+	}
+}
+
+func TestAReadWithoutAPositionTakesMinPosition(t *testing.T) {
+	r := newRig(t)
+	e := r.order(t, `{"format":"csv"}`)
+	r.exports.happen(e.ID, export.StatusFailed, export.Event{Type: export.Failed})
+	for _, path := range []string{"/v1/tokens", "/v1/projections", exports + "/" + e.ID + "/events"} {
+		r.call(t, request{method: "GET", path: path + "?min_position=1000000"}).status(t, 200)
+	}
+}
+
+func TestAnEchoedIDIsBoundedAndAsItWasSent(t *testing.T) {
+	r := newRig(t)
+	for _, c := range []request{
+		{method: "DELETE", path: "/v1/tokens/"}, {method: "GET", path: exports + "/"}, {method: "DELETE", path: exports + "/"},
+	} {
+		c := request{method: c.method, path: c.path + strings.Repeat("a", 30000)}
+		if a := r.call(t, c).status(t, 404); len(a.body) > 500 {
+			t.Errorf("%s %.30s answers %d bytes", c.method, c.path, len(a.body))
+		}
+		slash := request{method: c.method, path: strings.TrimRight(c.path, "a") + "%2F"}
+		if a := r.call(t, slash).status(t, 404); !strings.Contains(string(a.body), `\"/\"`) {
+			t.Errorf("%s %s answers %s", c.method, slash.path, a.body)
+		}
+	}
+}
+
+func TestTheCodesOfDownloadsAreExplained(t *testing.T) {
+	r := newRig(t)
+	description := string(r.call(t, request{method: "GET", path: "/openapi.json"}).status(t, 200).body)
+	for _, code := range []string{"invalid_signature", "url_expired", "export_expired", "store_unavailable"} {
+		if !strings.Contains(description, `"`+code+`"`) {
+			t.Errorf("%s is not explained", code)
+		}
+	}
+}

@@ -92,6 +92,9 @@ type Config struct {
 	// BodyTimeout bounds how long the body of a command may take to arrive, and how
 	// long a stream may stand still in either direction. 30 s when zero.
 	BodyTimeout time.Duration
+	// WriteTimeout bounds how long the client of an answer that is no stream may take
+	// for each 64 KiB of it. 60 s when zero.
+	WriteTimeout time.Duration
 	// Heartbeat is the time between comments in a stream of events without news. 15 s
 	// when zero.
 	Heartbeat time.Duration
@@ -121,6 +124,9 @@ func New(c Config) (*Handler, error) {
 	}
 	if c.BodyTimeout == 0 {
 		c.BodyTimeout = 30 * time.Second
+	}
+	if c.WriteTimeout == 0 {
+		c.WriteTimeout = time.Minute
 	}
 	if c.Heartbeat == 0 {
 		c.Heartbeat = 15 * time.Second

@@ -88,9 +88,7 @@ func (h *Handler) importAccounts(ctx context.Context, in *importInput) (*streamO
 	if err != nil {
 		return nil, err
 	}
-	// An edit of nothing: it writes nothing, and fails where each row would.
-	probe := command.Request{ID: h.NewID(), Actor: req.Actor}
-	if _, err := h.Commands.Execute(ctx, probe, domain.EditApp{App: in.App}); err != nil {
+	if err := c.checkApp(ctx, in.App); err != nil {
 		return nil, err
 	}
 	im := newImporter(h, c)
@@ -171,6 +169,7 @@ func (p *patientReader) Read(b []byte) (int, error) {
 
 // run executes the rows and answers.
 func (im *importer) run(req command.Request, app domain.AppID, mode command.ImportMode) {
+	streaming(im.call.writer, true)
 	_ = im.control.EnableFullDuplex() // HTTP/2 is so anyway
 	im.call.writer.Header().Set("Content-Type", ndjsonType)
 	im.call.writer.WriteHeader(http.StatusOK)

@@ -152,6 +152,10 @@ func malformedRequests() []malformed {
 		get(accounts+"?%ff=1", 400, "malformed_query", ""),
 		get(accounts+"?limit", 422, "validation_failed", "limit"),
 		get(accounts+"?limit&q=x", 422, "validation_failed", "limit"),
+		get(accounts+"?limit=", 422, "validation_failed", "limit"),
+		get(accounts+"?type=", 422, "validation_failed", "type"),
+		get(accounts+"?cursor=&q=", 422, "validation_failed", "cursor"),
+		get(accounts+"?min_position=", 422, "validation_failed", "min_position"),
 		get(accounts+"?cursor=nonsense!", 400, "invalid_cursor", "*"),
 		get(accounts+"?cursor="+strings.Repeat("A", 3000), 400, "invalid_cursor", "*"),
 		get(accounts+"/nobody", 404, "account_not_found", ""),
@@ -232,6 +236,12 @@ func malformedRequests() []malformed {
 		post("/v1/tokens", `{"name":"x","role":"viewer"}`, 422, "validation_failed", "app"),
 		post("/v1/tokens", `{"name":"x","role":"viewer","app":"demo","secret":"s"}`, 422, "validation_failed", "secret"),
 		{request{method: "DELETE", path: "/v1/tokens/none"}, 404, "token_not_found", ""},
+		{request{method: "DELETE", path: "/v1/tokens/" + strings.Repeat("a", 30000)}, 404, "token_not_found", ""},
+		post("/v1/tokens", `{"name":"x","role":"viewer","app":"none"}`, 404, "app_not_found", ""),
+		post("/v1/apps/none/accounts:delete", `{"user_ids":["a"]}`, 404, "app_not_found", ""),
+		get(exports+"?cursor=nonsense", 400, "invalid_cursor", "cursor"),
+		get(exports+"/%2F", 404, "export_not_found", ""),
+		get(exports+"/"+strings.Repeat("a", 30000)+"/events", 404, "export_not_found", ""),
 	}
 	return list
 }

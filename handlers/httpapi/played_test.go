@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"strings"
 	"sync"
 	"time"
 
@@ -79,7 +80,10 @@ func (p *playedExports) Get(_ context.Context, app domain.AppID, id string) (exp
 	return export.Job{}, noExport(id)
 }
 
-func (p *playedExports) List(_ context.Context, _ domain.AppID, limit int, _ string) ([]export.Job, string, error) {
+func (p *playedExports) List(_ context.Context, _ domain.AppID, limit int, cursor string) ([]export.Job, string, error) {
+	if cursor != "" && strings.Trim(cursor, "0123456789") != "" {
+		return nil, "", &domain.Rejection{Code: export.CodeInvalidCursor, Detail: "the cursor is not one that this list gave"}
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var jobs []export.Job

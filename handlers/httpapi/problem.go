@@ -68,6 +68,12 @@ const (
 	codeStopping        domain.Code = "stopping"
 	codeMalformedRow    domain.Code = "malformed_row"
 
+	// Codes of downloads, which package files answers with.
+	codeInvalidSignature domain.Code = "invalid_signature"
+	codeURLExpired       domain.Code = "url_expired"
+	codeExportExpired    domain.Code = "export_expired"
+	codeStoreUnavailable domain.Code = "store_unavailable"
+
 	// Codes of a single field.
 	codeReadOnly  domain.Code = "read_only"
 	codeDuplicate domain.Code = "duplicate"
@@ -94,6 +100,8 @@ func meanings() []meaning {
 		{codeInvalidCursor, 400, "The cursor is not one that this list gave"},
 		{codeUnauthenticated, 401, "A valid token is needed"},
 		{codeForbidden, 403, "The token does not allow this"},
+		{codeInvalidSignature, 403, "The URL is not one that was given out"},
+		{codeURLExpired, 403, "The URL has expired"},
 		{codeNotFound, 404, "There is nothing at this path"},
 		{domain.CodeAppNotFound, 404, "There is no such application"},
 		{domain.CodeAccountNotFound, 404, "There is no such account"},
@@ -107,6 +115,7 @@ func meanings() []meaning {
 		{domain.CodeAdminsOverLimit, 409, "The application has more administrators than that"},
 		{command.CodeCommandIDReused, 409, "The Idempotency-Key belongs to another command"},
 		{export.CodeFinished, 409, "The export is over"},
+		{codeExportExpired, 410, "The file of the export has been removed"},
 		{domain.CodeRevisionMismatch, 412, "The account has changed"},
 		{codeTooLarge, 413, "The body is too large"},
 		{codeMediaType, 415, "The body is of a type that is not understood"},
@@ -117,6 +126,7 @@ func meanings() []meaning {
 		{codeNotCaughtUp, 503, "The list has not reached the position yet"},
 		{codeUnavailable, 503, "The service cannot do this now"},
 		{codeOutcomeUnknown, 503, "It is not known whether the command was executed"},
+		{codeStoreUnavailable, 503, "The file cannot be read now"},
 		{codeStopping, 503, "The service is stopping"},
 	}
 	slices.SortFunc(all, func(a, b meaning) int { return cmp.Compare(a.Code, b.Code) })

@@ -32,7 +32,7 @@ func (h *Handler) registerProjections() {
 	register(h, rule{access.Operate, inInstance}, huma.Operation{
 		OperationID: "list-projections", Method: http.MethodGet, Path: "/v1/projections", Tags: []string{"Service"},
 		Summary: "Show how far each projection has come",
-	}, nil, func(context.Context, *struct{}) (*projectionListOutput, error) {
+	}, nil, func(context.Context, *UnusedReadParams) (*projectionListOutput, error) {
 		return &projectionListOutput{ProjectionList{Projections: h.Projections()}}, nil
 	})
 }

@@ -24,7 +24,8 @@ const (
 // ServeHTTP serves one request, logs it, and turns a panic into a problem.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	rec := &recorder{ResponseWriter: w}
+	outer := r
+	rec, r := h.newRecorder(w, r)
 	id := r.Header.Get(headerRequestID)
 	if !visibleASCII(id, maxHeaderID) {
 		id = h.NewID()
@@ -35,6 +36,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if v := recover(); v != nil {
 			h.recovered(rec, r, v)
 		}
+		rec.finish()
+		outer.Pattern = r.Pattern // as ServeMux would have, for those around this handler
 		h.logRequest(rec, r, time.Since(start))
 	}()
 	path := r.URL.EscapedPath()
@@ -107,33 +110,6 @@ func visibleASCII(s string, most int) bool {
 	}
 	return true
 }
-
-// recorder remembers the status of an answer.
-type recorder struct {
-	http.ResponseWriter
-	status int
-	actor  string
-}
-
-func (r *recorder) WriteHeader(status int) {
-	if r.status == 0 && status >= 200 {
-		r.status = status
-	}
-	r.ResponseWriter.WriteHeader(status)
-}
-
-func (r *recorder) Write(b []byte) (int, error) {
-	if r.status == 0 {
-		r.status = http.StatusOK
-	}
-	return r.ResponseWriter.Write(b)
-}
-
-// Flush is here because huma and others ask for it by type.
-func (r *recorder) Flush() { _ = http.NewResponseController(r.ResponseWriter).Flush() }
-
-// Unwrap gives http.ResponseController access to the connection.
-func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 // recovered answers a request whose handler panicked.
 func (h *Handler) recovered(rec *recorder, r *http.Request, v any) {

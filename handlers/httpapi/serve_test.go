@@ -21,6 +21,7 @@ import (
 // faultyCommands fail in a given way.
 type faultyCommands struct {
 	err   error
+	item  error // of each item of a batch
 	panic any
 	seen  command.Request
 }
@@ -34,7 +35,7 @@ func (f *faultyCommands) Execute(_ context.Context, req command.Request, _ domai
 }
 
 func (f *faultyCommands) DeleteAccounts(context.Context, command.Request, domain.AppID, []domain.UserID) ([]command.ItemResult, error) {
-	return []command.ItemResult{{UserID: "a", Err: f.err}}, nil
+	return []command.ItemResult{{UserID: "a", Err: f.item}}, nil
 }
 
 func (f *faultyCommands) Import(context.Context, command.Request, domain.AppID, command.ImportMode, iter.Seq[command.Row], func(command.RowResult) error) error {
@@ -76,7 +77,7 @@ func TestFaultsOfTheLogAreToldApart(t *testing.T) {
 			t.Errorf("%v: Retry-After %q", c.err, a.Header.Get("Retry-After"))
 		}
 	}
-	f.err = eventstore.ErrUnknownOutcome
+	f.err, f.item = nil, eventstore.ErrUnknownOutcome
 	if a := r.call(t, request{method: "POST", path: accounts + ":delete", body: `{"user_ids":["a"]}`}).status(t, 200); !strings.Contains(string(a.body), `"status":"failed","code":"outcome_unknown"`) {
 		t.Errorf("a batch answers %s", a.body)
 	}

@@ -18,6 +18,7 @@ import (
 
 type eventsInput struct {
 	ExportParam
+	UnusedReadParams
 	LastEventID string `header:"Last-Event-ID" doc:"Id of the last event that the client has; what came after it is sent"`
 }
 
@@ -35,6 +36,9 @@ func (h *Handler) registerExportEvents(who rule, path string, tags []string) {
 }
 
 func (h *Handler) followExport(ctx context.Context, in *eventsInput) (*streamOutput, error) {
+	if err := in.check(); err != nil {
+		return nil, err
+	}
 	var after uint64
 	if in.LastEventID != "" {
 		n, err := strconv.ParseUint(in.LastEventID, 10, 64)
@@ -72,6 +76,7 @@ type watched struct {
 }
 
 func (s *eventStream) run(ctx context.Context) {
+	streaming(s.writer, false)
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(s.handler.draining, cancel)
 	defer stop()

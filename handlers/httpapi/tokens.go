@@ -85,6 +85,9 @@ func (h *Handler) createToken(ctx context.Context, _ *struct{}) (*newTokenOutput
 	if err != nil {
 		return nil, err
 	}
+	if err := c.checkTokenApp(ctx, domain.AppID(app)); err != nil {
+		return nil, err
+	}
 	secret, t, err := h.Tokens.Create(ctx, c.principal, name, role, app)
 	if err != nil {
 		return nil, err
@@ -92,7 +95,21 @@ func (h *Handler) createToken(ctx context.Context, _ *struct{}) (*newTokenOutput
 	return &newTokenOutput{NewToken{Token: tokenOf(t), Secret: secret}}, nil
 }
 
+// checkTokenApp refuses to bind a token to an application that does not exist. Whether it
+// does is told to those only who may make tokens there. What is not the name of an application is left
+// to the use case, which names the field.
+func (c *call) checkTokenApp(ctx context.Context, app domain.AppID) error {
+	if !app.Valid() {
+		return nil
+	}
+	if err := c.principal.Authorize(access.ManageTokens, string(app)); err != nil {
+		return err
+	}
+	return c.checkApp(ctx, app)
+}
+
 func (h *Handler) listTokens(ctx context.Context, in *struct {
+	UnusedReadParams
 	App string `query:"app" doc:"Only tokens that are bound to this application"`
 }) (*tokenListOutput, error) {
 	tokens, err := h.Tokens.List(ctx, callOf(ctx).principal, in.App)
@@ -109,6 +126,9 @@ func (h *Handler) listTokens(ctx context.Context, in *struct {
 func (h *Handler) revokeToken(ctx context.Context, in *struct {
 	ID string `path:"id" doc:"The token"`
 }) (*struct{}, error) {
+	if err := checkID(in.ID, "token", access.CodeTokenNotFound); err != nil {
+		return nil, err
+	}
 	_, err := h.Tokens.Revoke(ctx, callOf(ctx).principal, in.ID)
 	return nil, err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strconv"
 	"time"
 )
 
@@ -96,7 +97,11 @@ func (p *process) walk(ctx context.Context, page int) (cursor string, reached in
 		var answer struct {
 			Next string `json:"next_cursor"`
 		}
-		if err := p.get(ctx, fmt.Sprintf("/v1/apps/%s/accounts?limit=%d&cursor=%s", app, pageSize, url.QueryEscape(cursor)), &answer); err != nil {
+		query := url.Values{"limit": {strconv.Itoa(pageSize)}}
+		if cursor != "" {
+			query.Set("cursor", cursor)
+		}
+		if err := p.get(ctx, "/v1/apps/"+app+"/accounts?"+query.Encode(), &answer); err != nil {
 			return "", 0, err
 		}
 		if answer.Next == "" {
