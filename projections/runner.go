@@ -17,7 +17,7 @@ const (
 	defaultBatch  = 8192
 	firstBatch    = 256
 	idleAfter     = 200 * time.Millisecond
-	idleRetry     = 2 * time.Second
+	idleRetry     = 200 * time.Millisecond
 	shortestRetry = 50 * time.Millisecond
 	longestRetry  = 5 * time.Second
 	longestRest   = 50 * time.Millisecond
@@ -245,7 +245,7 @@ func (r *Runner) applyAll(ctx context.Context, checkpoint eventstore.Position, b
 				continue
 			}
 			if err := idler.Idle(ctx); err != nil && ctx.Err() == nil {
-				r.log.Info("projection could not tidy up", "error", err, "pause", idleRetry)
+				r.log.Debug("projection has more to tidy up", "error", err, "pause", idleRetry)
 				idle.Reset(idleRetry)
 			}
 		case <-ctx.Done():

@@ -182,6 +182,7 @@ func (im *importer) run(req command.Request, app domain.AppID, mode command.Impo
 		}
 	})
 	defer im.end()
+	defer im.linger()
 	defer sender.Wait()
 	defer func() {
 		im.spool.close()
@@ -190,6 +191,22 @@ func (im *importer) run(req command.Request, app domain.AppID, mode command.Impo
 	// A command in flight is finished whatever becomes of the client.
 	err := im.handler.Commands.Import(context.WithoutCancel(im.ctx), req, app, mode, im.sequence(), im.emit)
 	im.summarize(err)
+}
+
+// lingerTime is how long a client that is still sending has to read why its import was broken off.
+const lingerTime = time.Second
+
+// linger waits before the connection is closed on a client that is still sending: what it
+// sends then resets the connection, and with it the answer that it has not read yet (RFC 9112,
+// section 9.6).
+func (im *importer) linger() {
+	if !errors.Is(im.readErr, errStopping) {
+		return
+	}
+	select {
+	case <-time.After(lingerTime):
+	case <-im.call.request.Context().Done():
+	}
 }
 
 // send gives the client what is written. While the body is read it may take its

@@ -47,22 +47,12 @@ type List interface {
 	// Apps returns all applications by id and the position that the answer shows.
 	Apps(ctx context.Context) ([]domain.App, uint64, error)
 
-	// Stats returns how many accounts an application has. Rejection: domain.CodeAppNotFound.
-	Stats(ctx context.Context, app domain.AppID) (Stats, error)
-
 	// Scan calls visit once with the selected accounts, by user id, as of exactly
 	// one position, however long visit takes. The total is exact. User ids that
 	// name no account are left out. The snapshot must not be used after visit has returned.
 	// An error of visit is returned as it is. Rejections:
 	// domain.CodeAppNotFound, domain.CodeInvalid.
 	Scan(ctx context.Context, s domain.Selection, visit func(domain.Snapshot) error) error
-}
-
-// Stats counts the accounts of an application.
-type Stats struct {
-	Accounts int // of both types
-	Admins   int // seats taken, of App.MaxAdmins
-	Position uint64
 }
 
 // AppNotFound returns the rejection of a read in an application that does not exist.

@@ -37,8 +37,8 @@ func testApps(t *testing.T, open Open) {
 		domain.AdminSeatTaken{App: "b", UserID: "root", At: Epoch},
 		NewAccount("b", "user", "", 0),
 	)
-	checkStats(t, w, "a")
-	checkStats(t, w, "b")
+	checkTotals(t, w, "a")
+	checkTotals(t, w, "b")
 	apps, position, err := w.List.Apps(t.Context())
 	if err != nil || len(apps) != 2 || apps[0] != w.apps["a"] || apps[1] != w.apps["b"] || position != uint64(w.Position) {
 		t.Fatalf("applications are %+v at %d (%v), want %+v", apps, position, err, w.apps)
@@ -48,7 +48,7 @@ func testApps(t *testing.T, open Open) {
 		t.Fatalf("application is %+v at %d (%v), want %+v", b, position, err, w.apps["b"])
 	}
 	w.Apply(t, domain.AccountDeleted{App: "b", UserID: "root", At: Epoch}, domain.AdminSeatReleased{App: "b", UserID: "root", At: Epoch})
-	checkStats(t, w, "b")
+	checkTotals(t, w, "b")
 }
 
 func testLongValues(t *testing.T, open Open) {
@@ -80,7 +80,7 @@ func testCase(t *testing.T, open Open) {
 	}
 	w.Apply(t, domain.AccountDeleted{App: "app", UserID: "Bob", At: Epoch})
 	checkAccounts(t, w, "app")
-	checkStats(t, w, "app")
+	checkTotals(t, w, "app")
 }
 
 func testCreatedAgain(t *testing.T, open Open) {
@@ -100,7 +100,7 @@ func testCreatedAgain(t *testing.T, open Open) {
 		}
 	}
 	checkAccounts(t, w, "app")
-	checkStats(t, w, "app")
+	checkTotals(t, w, "app")
 }
 
 func testErased(t *testing.T, open Open) {
@@ -185,8 +185,6 @@ func testNotFound(t *testing.T, open Open) {
 	}
 	_, _, err = w.List.App(ctx, "none")
 	want("application", domain.CodeAppNotFound, err)
-	_, err = w.List.Stats(ctx, "none")
-	want("stats", domain.CodeAppNotFound, err)
 	err = w.List.Scan(ctx, domain.Selection{App: "none"}, func(domain.Snapshot) error {
 		t.Error("visit is called for no application")
 		return nil

@@ -170,6 +170,7 @@ func (w *World) ids(app domain.AppID) []domain.UserID {
 // each page, unless it is nil.
 func (w *World) Walk(t T, l domain.Listing, between func()) (all []domain.Account) {
 	t.Helper()
+	estimate := -1
 	for {
 		page, err := w.List.Page(t.Context(), l)
 		if err != nil {
@@ -180,6 +181,12 @@ func (w *World) Walk(t T, l domain.Listing, between func()) (all []domain.Accoun
 		}
 		if len(page.Accounts) > l.Limit || (page.Next != "" && len(page.Accounts) != l.Limit) {
 			t.Fatalf("page of %+v has %d accounts and next cursor %q", l, len(page.Accounts), page.Next)
+		}
+		if between == nil && page.TotalIsEstimate {
+			if estimate >= 0 && page.Total != estimate {
+				t.Fatalf("page of %+v estimates %d accounts, the page before %d", l, page.Total, estimate)
+			}
+			estimate = page.Total
 		}
 		all = append(all, page.Accounts...)
 		if page.Next == "" {

@@ -32,7 +32,7 @@ func testFence(t *testing.T, open Open) {
 		}
 	}
 	w.Apply(t, NewAccount("app", "ann", "", 0))
-	checkStats(t, w, "app")
+	checkTotals(t, w, "app")
 }
 
 // testFailingBatch puts an event that cannot be applied behind good ones.
@@ -77,7 +77,7 @@ func testFailingBatch(t *testing.T, open Open) {
 				w.CheckPages(t, l)
 			}
 		}
-		checkStats(t, w, "app")
+		checkTotals(t, w, "app")
 	}
 	w.Apply(t, good...)
 	checkAccounts(t, w, "app")
@@ -97,7 +97,7 @@ func checkDuplicateAmongMany(t *testing.T, w *World) {
 	if !errors.As(err, &bad) || bad.Position != w.Position+62 {
 		t.Errorf("an account created twice: %v, want an EventError at position %d", err, w.Position+62)
 	}
-	checkStats(t, w, "app")
+	checkTotals(t, w, "app")
 	w.Apply(t, events[:61]...)
 	for _, l := range Listings("app", "many", 40) {
 		w.CheckPages(t, l)

@@ -11,7 +11,8 @@ import (
 	"rollcall/projections"
 )
 
-// Apply applies events that follow the position from, in one transaction.
+// Apply applies events that follow the position from, in one transaction. An error that is
+// projections.ErrBroken says how to build a damaged list anew.
 func (l *List) Apply(ctx context.Context, from eventstore.Position, events []eventstore.Envelope) error {
 	if err := projections.CheckOrder(from, events); err != nil {
 		return err
@@ -30,7 +31,8 @@ func (l *List) Apply(ctx context.Context, from eventstore.Position, events []eve
 		if err != nil {
 			return fmt.Errorf("write the account list: %w", err)
 		}
-		return l.eraseSoon(b.erased)
+		l.eraseSoon(ctx, b.erased)
+		return nil
 	})
 }
 

@@ -99,6 +99,32 @@ func TestDeletedNicknamesAreInNoFileOnceIdle(t *testing.T) {
 	checkSearchable(t, w)
 }
 
+func TestDeletedNicknamesAreInNoFileOnceClosed(t *testing.T) {
+	const accounts = 1500
+	w, dir := erasureWorld(t, accounts)
+	idle(t, w)
+	var events []domain.Event
+	var gone []string
+	for i := range accounts {
+		if i%10 != 9 {
+			events, gone = append(events, deleted(i)), append(gone, secret(i))
+		}
+	}
+	w.Apply(t, events...)
+	if len(leaks(t, dir, gone...)) == 0 {
+		t.Fatal("there is nothing left to erase")
+	}
+	if err := w.List.(*sqlite.List).Close(); err != nil {
+		t.Fatal(err)
+	}
+	if found := leaks(t, dir, gone...); len(found) > 0 {
+		t.Errorf("%d of %d nicknames are found, such as %s", len(found), len(gone), found[0])
+	}
+	if len(leaks(t, dir, secret(9))) == 0 {
+		t.Error("an account that was not deleted is gone")
+	}
+}
+
 // idle calls Idle as the runner does, until it succeeds.
 func idle(t *testing.T, w *listtest.World) {
 	t.Helper()

@@ -11,6 +11,7 @@ import (
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
 
+	"rollcall/projections"
 	"rollcall/projections/accountlist"
 )
 
@@ -21,7 +22,7 @@ const (
 	// applicationID marks the file as an account list: "RCal" as a number.
 	applicationID = 0x5243616c
 	// tablesVersion is the version of schema.sql and of what postings hold.
-	tablesVersion = 1
+	tablesVersion = 2
 	// fileVersion changes when either the tables or what they hold change.
 	fileVersion = accountlist.Version<<16 | tablesVersion
 )
@@ -81,8 +82,7 @@ func openFile(ctx context.Context, path string) (_ *sqlite.Conn, err error) {
 func checkFile(conn *sqlite.Conn) (fresh bool, err error) {
 	id, err := pragma(conn, "application_id")
 	if sqlite.ErrCode(err).ToPrimary() == sqlite.ResultNotADB {
-		return false, fmt.Errorf("the file is damaged or not a database: "+
-			"delete it and its -wal and -shm files if it is the account list, which is then built again from the log: %w", err)
+		return false, fmt.Errorf("%w, or the file is not a database at all (%w): choose another path, or "+rebuild, projections.ErrBroken, err)
 	}
 	if err != nil {
 		return false, err

@@ -7,9 +7,10 @@ import (
 	"rollcall/domain"
 )
 
-// gram is what the search index knows texts by: a code point, or two in a row.
-// Pairs are kept of scripts with few letters, where one letter tells little; they
-// would be too many in Chinese or Korean, where one character tells enough.
+// gram is what the search index knows texts by: a code point, two in a row, or one
+// that is repeated. Pairs are kept of scripts with few letters, where one letter tells
+// little; they would be too many in Chinese or Korean, where one character tells enough.
+// Repetitions are kept because 99999 has but one pair, and it is that of 99.
 type gram int64
 
 // firstIdeograph begins the blocks of scripts with thousands of characters
@@ -23,15 +24,33 @@ func pair(a, b rune) gram { return gram(a+1)<<21 | gram(b) }
 
 func paired(a, b rune) bool { return a < firstIdeograph && b < firstIdeograph }
 
+// maxRepeated bounds the repetitions that are told apart.
+const maxRepeated = 8
+
+// repeated returns the gram of a code point that comes n times in a row, 2 or more and at
+// most maxRepeated. It differs from every single one and every pair of two.
+func repeated(r rune, n int) gram {
+	if n == 2 && paired(r, r) {
+		return pair(r, r)
+	}
+	return gram(n)<<42 | gram(r)
+}
+
 // appendGrams appends every gram of a folded text.
 func appendGrams(grams []gram, folded string) []gram {
-	before := rune(-1)
+	before, times := rune(-1), 0
 	for _, r := range folded {
 		grams = append(grams, single(r))
-		if before >= 0 && paired(before, r) {
+		switch {
+		case r == before:
+			if times++; times <= maxRepeated {
+				grams = append(grams, repeated(r, times))
+			}
+			continue
+		case before >= 0 && paired(before, r):
 			grams = append(grams, pair(before, r))
 		}
-		before = r
+		before, times = r, 1
 	}
 	return grams
 }
@@ -51,17 +70,28 @@ const maxQueryGrams = 24
 // queryGrams returns grams that every text has in which the folded text occurs. Exact
 // tells whether the reverse holds too: that having them is to contain it.
 func queryGrams(folded string) (grams []gram, exact bool) {
-	runes := []rune(folded)
-	for i, r := range runes {
-		after := i > 0 && paired(runes[i-1], r)
-		if after {
-			grams = append(grams, pair(runes[i-1], r))
+	exact = utf8.ValidString(folded)
+	before := rune(-1)
+	for rest := []rune(folded); len(rest) > 0; {
+		r, times := rest[0], 1
+		for times < len(rest) && rest[times] == r {
+			times++
 		}
-		if !after && (i+1 == len(runes) || !paired(r, runes[i+1])) {
+		rest = rest[times:]
+		after := before >= 0 && paired(before, r)
+		if after {
+			grams = append(grams, pair(before, r))
+		}
+		switch {
+		case times > 1:
+			grams = append(grams, repeated(r, min(times, maxRepeated)))
+			exact = exact && times <= maxRepeated
+		case !after && (len(rest) == 0 || !paired(r, rest[0])):
 			grams = append(grams, single(r))
 		}
+		before = r
 	}
-	exact = len(grams) == 1 && utf8.ValidString(folded)
+	exact = exact && len(grams) == 1
 	slices.Sort(grams)
 	grams = slices.Compact(grams)
 	return grams[:min(len(grams), maxQueryGrams)], exact

@@ -53,7 +53,7 @@ func (s *chunkSet) encode(b []byte) []byte {
 // decode adds the ids of the form that the table keeps.
 func (s *chunkSet) decode(b []byte) error {
 	if len(b)%2 != 0 || len(b) > bitmapBytes {
-		return fmt.Errorf("a posting has %d bytes: delete the account list, which is then built again from the log", len(b))
+		return fmt.Errorf("%w: a posting has %d bytes", errInconsistent, len(b))
 	}
 	if len(b) == bitmapBytes {
 		for i := range s {

@@ -78,7 +78,7 @@ func (l *List) read(ctx context.Context, pool *sqlitex.Pool, f func(*view) error
 	}
 	defer pool.Put(conn)
 	if err := exec(conn, "BEGIN"); err != nil {
-		return contextError(ctx, fmt.Errorf("read the account list: %w", err))
+		return l.failure(ctx, fmt.Errorf("read the account list: %w", err))
 	}
 	defer func() {
 		conn.SetInterrupt(nil) // the transaction is to end even when the context has
@@ -90,7 +90,7 @@ func (l *List) read(ctx context.Context, pool *sqlitex.Pool, f func(*view) error
 	if err == nil {
 		err = f(&view{conn: conn, position: uint64(position)})
 	}
-	return contextError(ctx, err)
+	return l.failure(ctx, err)
 }
 
 // appRow is an application with its counters.
@@ -165,16 +165,6 @@ func (l *List) Apps(ctx context.Context) (apps []domain.App, position uint64, er
 		})
 	})
 	return apps, position, err
-}
-
-// Stats returns how many accounts an application has.
-func (l *List) Stats(ctx context.Context, app domain.AppID) (s accountlist.Stats, err error) {
-	err = l.read(ctx, l.readers, func(v *view) error {
-		r, err := v.app(app)
-		s = accountlist.Stats{Accounts: r.total(""), Admins: int(r.admins), Position: v.position}
-		return err
-	})
-	return s, err
 }
 
 // Account returns one account.

@@ -90,7 +90,7 @@ func accountByID(conn *sqlite.Conn, app appRow, id int64) (r accountRow, err err
 }
 
 func missingRow(id int64) error {
-	return fmt.Errorf("the search index names row %d, which does not exist: delete the account list, which is then built again from the log", id)
+	return fmt.Errorf("%w: it names row %d, which does not exist", errInconsistent, id)
 }
 
 // The statements that write accounts.

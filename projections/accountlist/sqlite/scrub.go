@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -19,15 +20,23 @@ import (
 // database; only bytes are changed that the file format calls unallocated
 // (https://www.sqlite.org/fileformat2.html, section 1.6); and the writing connection has
 // dropped its cache, so that it does not write old copies back.
+//
+// Two rules follow for the rest of the process. Nothing else may open and close the
+// file: closing any handle of a file drops the locks that SQLite has on it in
+// this process. And SQLite must look at the file by reading it, page by page, as it does by
+// default: mmap_size and a VFS that keeps checksums of pages stay off.
 type scrubber struct {
-	// file stays open as long as a connection does: closing any handle of a file would drop
-	// the locks that SQLite has on it in this process.
-	file *os.File
+	file *os.File // stays open as long as a connection does, see above
+	turn int64    // how much of the file is scrubbed at a time
 	buf  []byte
 }
 
-// scrubBytes is how much of the file is read at a time: a multiple of every page size.
-const scrubBytes = 1 << 20
+const (
+	// scrubTurn takes about 20 ms.
+	scrubTurn = 16 << 20
+	// scrubBytes is how much of the file is read at a time: a multiple of every page size.
+	scrubBytes = 1 << 20
+)
 
 // maxScrubPages bounds the pages of a file that can be scrubbed. The first byte tells a
 // page of a tree from one that begins with the number of another page only below it.
@@ -38,45 +47,69 @@ func openScrubber(path string) (*scrubber, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &scrubber{file: file}, nil
+	return &scrubber{file: file, turn: scrubTurn}, nil
 }
 
 func (s *scrubber) close() error { return s.file.Close() }
 
-// scrub overwrites the unallocated space of every page.
-func (s *scrubber) scrub() error {
+// scrub overwrites the unallocated space of the pages from an offset on, as many as
+// make a turn, and of those given by number that come before them. It returns where the
+// next turn begins, zero at the end of the file.
+func (s *scrubber) scrub(ctx context.Context, from int64, pages []uint32) (next int64, err error) {
 	size, pageSize, err := s.shape()
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if size/int64(pageSize) >= maxScrubPages {
-		return fmt.Errorf("the file has more than %d pages", maxScrubPages)
+	if size/pageSize >= maxScrubPages {
+		return 0, fmt.Errorf("the file has more than %d pages", maxScrubPages)
+	}
+	wrote := false
+	for _, page := range pages {
+		if at := (int64(page) - 1) * pageSize; at >= 0 && at < from {
+			if err := s.scrubPart(ctx, at, pageSize, pageSize, &wrote); err != nil {
+				return 0, err
+			}
+		}
+	}
+	end := min(from+s.turn, size)
+	for at := from; at < end; at += scrubBytes {
+		if err := s.scrubPart(ctx, at, min(scrubBytes, end-at), pageSize, &wrote); err != nil {
+			return 0, err
+		}
+	}
+	if wrote {
+		err = s.file.Sync()
+	}
+	if end == size {
+		end = 0
+	}
+	return end, err
+}
+
+// scrubPart scrubs the pages that n bytes hold.
+func (s *scrubber) scrubPart(ctx context.Context, at, n, pageSize int64, wrote *bool) error {
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	if s.buf == nil {
 		s.buf = make([]byte, scrubBytes)
 	}
-	wrote := false
-	for at := int64(0); at < size; at += scrubBytes {
-		pages := s.buf[:min(scrubBytes, size-at)]
-		if _, err := s.file.ReadAt(pages, at); err != nil {
+	part := s.buf[:n]
+	if _, err := s.file.ReadAt(part, at); err != nil {
+		return err
+	}
+	for off := int64(0); off+pageSize <= n; off += pageSize {
+		n, err := s.scrubPage(part[off:off+pageSize], at+off)
+		if err != nil {
 			return err
 		}
-		for off := 0; off+pageSize <= len(pages); off += pageSize {
-			n, err := s.scrubPage(pages[off:off+pageSize], at+int64(off))
-			if err != nil {
-				return err
-			}
-			wrote = wrote || n > 0
-		}
+		*wrote = *wrote || n > 0
 	}
-	if !wrote {
-		return nil
-	}
-	return s.file.Sync()
+	return nil
 }
 
 // shape returns the size of the file and of its pages.
-func (s *scrubber) shape() (size int64, pageSize int, err error) {
+func (s *scrubber) shape() (size, pageSize int64, err error) {
 	var header [18]byte
 	if _, err := s.file.ReadAt(header[:], 0); err != nil {
 		return 0, 0, err
@@ -85,7 +118,7 @@ func (s *scrubber) shape() (size int64, pageSize int, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	pageSize = int(binary.BigEndian.Uint16(header[16:]))
+	pageSize = int64(binary.BigEndian.Uint16(header[16:]))
 	if pageSize == 1 {
 		pageSize = 1 << 16
 	}

@@ -5,14 +5,16 @@
 // built again from the log: a file of another version is thrown away.
 //
 // A power loss may take back the last transactions, whose checkpoints go with
-// them, so that they are applied again. Deleted text is overwritten, in the file
-// at once and wherever copies of it are soon after, see List.Idle.
+// them, so that they are applied again. Deleted text is overwritten: in the file
+// with the deletion, and wherever copies of it are when the list is next idle or closed,
+// see List.Idle.
 package sqlite
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -21,6 +23,7 @@ import (
 
 	"rollcall/eventstore"
 	"rollcall/eventstore/codec"
+	"rollcall/projections"
 	"rollcall/projections/accountlist"
 )
 
@@ -41,6 +44,7 @@ const (
 type List struct {
 	path     string
 	codec    *codec.Codec
+	log      *slog.Logger
 	readers  *sqlitex.Pool
 	scanners *sqlitex.Pool // apart, so that long scans never keep pages waiting
 
@@ -53,16 +57,27 @@ type List struct {
 
 var _ accountlist.List = (*List)(nil)
 
+// Option changes how a list works.
+type Option func(*List)
+
+// WithLogger sets where the list tells that it could not erase deleted text; by
+// default nowhere.
+func WithLogger(log *slog.Logger) Option { return func(l *List) { l.log = log } }
+
 // Open opens the list at path and creates it if need be. A file of another
 // version is removed, and the list is then built again from position zero. A file that
-// is not an account list is refused. The list is to be closed.
-func Open(ctx context.Context, path string, c *codec.Codec) (*List, error) {
+// is not an account list is refused; one that is damaged is projections.ErrBroken. The list
+// is to be closed. As long as it is open, nothing else in the process may open the file.
+func Open(ctx context.Context, path string, c *codec.Codec, opts ...Option) (*List, error) {
 	writer, err := openWriter(ctx, path)
 	if err != nil {
-		return nil, fmt.Errorf("open the account list %s: %w", path, err)
+		return nil, fmt.Errorf("open the account list %s: %w", path, broken(path, err))
 	}
 	// What was deleted before a crash may not be erased yet.
-	l := &List{path: path, codec: c, writer: writer, erasure: erasure{due: true}}
+	l := &List{path: path, codec: c, log: slog.New(slog.DiscardHandler), writer: writer, erasure: erasure{due: true}}
+	for _, opt := range opts {
+		opt(l)
+	}
 	if err := l.openRest(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the account list %s: %w", path, err), l.Close())
 	}
@@ -92,7 +107,9 @@ func openReaders(path string, n int) (*sqlitex.Pool, error) {
 	})
 }
 
-// Close ends reads that run, waits for them, and closes the database.
+// Close ends reads that run, waits for them, erases what is left of deleted text, which takes
+// about a second a GiB, and closes the database. When that cannot be erased it returns
+// an error; the list is closed nevertheless.
 func (l *List) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -105,6 +122,9 @@ func (l *List) Close() error {
 		if pool != nil {
 			errs = append(errs, pool.Close())
 		}
+	}
+	if l.scrubber != nil {
+		errs = append(errs, l.eraseNow())
 	}
 	// The last connection to close empties the write-ahead log.
 	errs = append(errs, l.writer.Close())
@@ -138,7 +158,7 @@ func (l *List) write(ctx context.Context, f func(*sqlite.Conn) error) error {
 	}
 	l.writer.SetInterrupt(ctx.Done())
 	defer l.writer.SetInterrupt(nil)
-	return contextError(ctx, f(l.writer))
+	return l.failure(ctx, f(l.writer))
 }
 
 // contextError puts the context's error in the place of the interruption it causes.
@@ -147,4 +167,29 @@ func contextError(ctx context.Context, err error) error {
 		return ctx.Err()
 	}
 	return err
+}
+
+// errInconsistent means that the search index and the accounts do not belong together.
+var errInconsistent = errors.New("the search index is damaged")
+
+// rebuild says what to do about a damaged list.
+const rebuild = "stop the service, delete the file and those beside it whose names end in -wal and -shm, " +
+	"and start the service, which builds the list again from the log"
+
+// failure returns an error of the database as a caller is to see it.
+func (l *List) failure(ctx context.Context, err error) error {
+	return broken(l.path, contextError(ctx, err))
+}
+
+// broken turns an error that only a damaged list can cause into projections.ErrBroken with
+// what to do. Constraints are among them: events that break one are told apart before.
+func broken(path string, err error) error {
+	if err == nil || errors.Is(err, projections.ErrBroken) {
+		return err
+	}
+	code := sqlite.ErrCode(err).ToPrimary()
+	if code != sqlite.ResultCorrupt && code != sqlite.ResultNotADB && code != sqlite.ResultConstraint && !errors.Is(err, errInconsistent) {
+		return err
+	}
+	return fmt.Errorf("%w: the account list %s: %w; %s", projections.ErrBroken, path, err, rebuild)
 }

@@ -157,7 +157,7 @@ func (s *Service) startLog(ctx context.Context) error {
 }
 
 func (s *Service) openList(ctx context.Context) (err error) {
-	if s.list, err = sqlite.Open(ctx, s.cfg.listFile(), codec.New(s.keys)); err != nil {
+	if s.list, err = sqlite.Open(ctx, s.cfg.listFile(), codec.New(s.keys), sqlite.WithLogger(s.logger)); err != nil {
 		return err
 	}
 	s.closing("the list", s.list.Close)
