@@ -1,7 +1,6 @@
 package access
 
 import (
-	"context"
 	"errors"
 	"fmt"
 )
@@ -51,18 +50,4 @@ func (p Principal) Actor() string {
 		return operatorID
 	}
 	return p.Name + "/" + p.TokenID
-}
-
-type contextKey struct{}
-
-// NewContext returns a context that carries the principal.
-func NewContext(ctx context.Context, p Principal) context.Context {
-	return context.WithValue(ctx, contextKey{}, p)
-}
-
-// FromContext returns the principal that a context carries; ok is false, and the
-// principal may do nothing, when it carries none.
-func FromContext(ctx context.Context) (p Principal, ok bool) {
-	p, ok = ctx.Value(contextKey{}).(Principal)
-	return p, ok
 }

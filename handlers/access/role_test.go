@@ -90,13 +90,3 @@ func TestAnActionThatDoesNotExistIsPermittedToNobody(t *testing.T) {
 		checkRole(t, role, "", false)
 	}
 }
-
-func TestAContextCarriesItsPrincipal(t *testing.T) {
-	if p, ok := access.FromContext(t.Context()); ok || p != (access.Principal{}) {
-		t.Errorf("an empty context carries %+v", p)
-	}
-	want := access.Principal{TokenID: "1", Name: "n", Role: access.Viewer, App: "mine"}
-	if got, ok := access.FromContext(access.NewContext(t.Context(), want)); !ok || got != want {
-		t.Errorf("got %+v, %v", got, ok)
-	}
-}
