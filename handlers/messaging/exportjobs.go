@@ -82,7 +82,7 @@ func (x *Exports) RunExportWorker(ctx context.Context, cfg ExportWorkerConfig) e
 	positive(&cfg.MaxRetryAfter, defaultMaxRetryAfter)
 	for wait := cfg.RetryAfter; ctx.Err() == nil; wait = min(2*wait, cfg.MaxRetryAfter) {
 		subscriber, err := NewSubscriber(x.js, SubscriberConfig{
-			Consumer: exportWorkers, Lanes: cfg.Concurrency, CloseTimeout: stopTimeout, AckWait: cfg.AckWait, Logger: cfg.Logger,
+			Consumer: exportWorkers, Concurrency: cfg.Concurrency, CloseTimeout: stopTimeout, AckWait: cfg.AckWait, Logger: cfg.Logger,
 		})
 		if err != nil {
 			return err

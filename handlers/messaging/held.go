@@ -18,6 +18,29 @@ import (
 type delivery struct {
 	msg      jetstream.Msg
 	sequence uint64 // in the stream
+	stored   time.Time
+}
+
+// Received tells of a message what watermill has no place for.
+type Received struct {
+	Stream   string
+	Subject  string
+	Sequence uint64 // in the stream
+	Stored   time.Time
+	Header   nats.Header // all of them, to be read only
+}
+
+type receivedKey struct{}
+
+// ReceivedOf returns what is known of the message that a context was handed out with, the zero value when that was not by
+// a Subscriber.
+func ReceivedOf(ctx context.Context) Received {
+	r, _ := ctx.Value(receivedKey{}).(Received)
+	return r
+}
+
+func (d *delivery) received(stream string) Received {
+	return Received{Stream: stream, Subject: d.msg.Subject(), Sequence: d.sequence, Stored: d.stored, Header: d.msg.Headers()}
 }
 
 // message returns the message for a handler, a new one each time, since watermill's can be settled
@@ -54,7 +77,7 @@ func (h *held) add(m jetstream.Msg) *delivery {
 	if h.messages[n] != nil {
 		return nil
 	}
-	d := &delivery{msg: m, sequence: n}
+	d := &delivery{msg: m, sequence: n, stored: meta.Timestamp}
 	h.messages[n] = d
 	return d
 }

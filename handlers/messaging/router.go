@@ -13,7 +13,7 @@ import (
 
 // RouterConfig tells how handlers are run.
 type RouterConfig struct {
-	// An error or a panic is tried again in the lane of the message after RetryAfter, 1 s, which doubles up to MaxRetryAfter,
+	// An error or a panic is tried again, in the place of the message, after RetryAfter, 1 s, which doubles up to MaxRetryAfter,
 	// 1 min, for as long as Retry returns true; always when it is nil.
 	RetryAfter, MaxRetryAfter time.Duration
 	Retry                     func(error) bool
@@ -27,7 +27,7 @@ const (
 	defaultMaxRetryAfter = time.Minute
 )
 
-// NewRouter returns a watermill router whose handlers survive a panic and are tried again in their lane.
+// NewRouter returns a watermill router whose handlers survive a panic and are tried again in their place.
 func NewRouter(cfg RouterConfig) (*message.Router, error) {
 	positive(&cfg.RetryAfter, defaultRetryAfter)
 	positive(&cfg.MaxRetryAfter, defaultMaxRetryAfter)

@@ -17,7 +17,7 @@ import (
 func route(t testing.TB, js jetstream.JetStream, handle message.NoPublishHandlerFunc) (stop func()) {
 	t.Helper()
 	sub, err := messaging.NewSubscriber(js, messaging.SubscriberConfig{
-		Consumer: "workers", Lanes: 4, Key: bySubject, RetryAfter: time.Millisecond, CloseTimeout: 50 * time.Millisecond,
+		Consumer: "workers", Concurrency: 4, Order: bySubject, RetryAfter: time.Millisecond, CloseTimeout: 50 * time.Millisecond,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -17,15 +17,15 @@ type SubscriberConfig struct {
 	// Consumer is the name of the durable consumer. Subscribers with the same one share the
 	// messages of a stream.
 	Consumer string
-	// Lanes is how many messages of a subscription are in flight at once: 1.
-	Lanes int
-	// Key tells which messages keep their order: those with the same key go through one lane. It holds
-	// as long as a single subscription uses the consumer, and from one to the next with SoleOwner: the server redelivers
-	// what was given back, or in flight when a process died, out of order.
-	// When nil there is no order; any free lane takes the next message, and no lane takes one before it
-	// is free, so that other subscribers can have it.
-	Key func(jetstream.Msg) string
-	// MaxHeld bounds the messages that are taken from the stream ahead with a Key: 1,024.
+	// Concurrency is how many messages of a subscription are handed out at once: 1.
+	Concurrency int
+	// Order tells what a message waits for. It holds as long as a single subscription uses the consumer, and from one
+	// to the next with SoleOwner: the server redelivers what was given back, or in flight when a process died, out
+	// of order. It must not block.
+	// When nil there is no order, and no message is taken before it can be handed out, so that other subscribers can
+	// have it.
+	Order func(jetstream.Msg) Precedence
+	// MaxHeld bounds the messages that are taken from the stream ahead with an Order: 1,024.
 	MaxHeld int
 	// AckWait is how long the server waits for a sign of life of a subscriber until it
 	// gives its messages to another: 30 s. Messages that are held are kept alive.
@@ -43,7 +43,7 @@ type SubscriberConfig struct {
 }
 
 func (c *SubscriberConfig) setDefaults() {
-	positive(&c.Lanes, 1)
+	positive(&c.Concurrency, 1)
 	positive(&c.MaxHeld, 1024)
 	positive(&c.AckWait, 30*time.Second)
 	positive(&c.RetryAfter, 100*time.Millisecond)
@@ -63,7 +63,7 @@ func positive[T int | time.Duration](v *T, def T) {
 // Subscriber receives messages from streams through durable pull consumers. It
 // implements watermill's message.Subscriber and is safe for concurrent use.
 //
-// A message that is nacked stays in its lane and is handed out again there. Nothing is acknowledged to
+// A message that is nacked keeps its place and is handed out again there. Nothing is acknowledged to
 // the server that a handler has not acknowledged.
 type Subscriber struct {
 	js  jetstream.JetStream

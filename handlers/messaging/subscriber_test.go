@@ -52,7 +52,9 @@ func fill(t testing.TB, js jetstream.JetStream, n, subjects int) {
 	}
 }
 
-func bySubject(m jetstream.Msg) string { return m.Subject() }
+func bySubject(m jetstream.Msg) messaging.Precedence {
+	return messaging.Precedence{Keys: []string{m.Subject()}}
+}
 
 func subscribe(t testing.TB, js jetstream.JetStream, cfg messaging.SubscriberConfig) (*messaging.Subscriber, <-chan *message.Message) {
 	t.Helper()
@@ -103,9 +105,9 @@ func left(t testing.TB, s jetstream.Stream) uint64 {
 
 func TestNothingIsLostWhenASubscriberClosesWithMessagesInFlight(t *testing.T) {
 	for name, cfg := range map[string]messaging.SubscriberConfig{
-		"with lanes by key":              {Lanes: 8, Key: bySubject},
-		"with lanes by key of one owner": {Lanes: 8, Key: bySubject, SoleOwner: true},
-		"with any free lane":             {Lanes: 8},
+		"in order by key":              {Concurrency: 8, Order: bySubject},
+		"in order by key of one owner": {Concurrency: 8, Order: bySubject, SoleOwner: true},
+		"without order":                {Concurrency: 8},
 	} {
 		t.Run(name, func(t *testing.T) {
 			const total, rounds, round = 2000, 5, 150
@@ -150,7 +152,7 @@ func TestMessagesOfOneKeyKeepTheirOrderThroughRetries(t *testing.T) {
 	js := newNode(t).connect(t)
 	workStreamIn(t, js, jetstream.MemoryStorage)
 	fill(t, js, total, keys)
-	_, ch := subscribe(t, js, messaging.SubscriberConfig{Lanes: 4, Key: bySubject, RetryAfter: time.Millisecond, MaxRetryAfter: time.Millisecond})
+	_, ch := subscribe(t, js, messaging.SubscriberConfig{Concurrency: 4, Order: bySubject, RetryAfter: time.Millisecond, MaxRetryAfter: time.Millisecond})
 	var next [keys]int
 	for k := range next {
 		next[k] = k
@@ -179,7 +181,7 @@ func TestASlowMessageIsKeptAliveAndDeliveredOnce(t *testing.T) {
 	const wait = 300 * time.Millisecond
 	for name, cfg := range map[string]messaging.SubscriberConfig{
 		"in the handler": {AckWait: wait},
-		"in a lane":      {AckWait: wait, Key: bySubject},
+		"in order":       {AckWait: wait, Order: bySubject},
 	} {
 		t.Run(name, func(t *testing.T) {
 			js := newNode(t).connect(t)
@@ -243,13 +245,13 @@ func TestAHandlerHasItsContextUntilTheCloseTimeout(t *testing.T) {
 }
 
 func TestASubscriberSurvivesARestartOfTheServer(t *testing.T) {
-	for name, key := range map[string]func(jetstream.Msg) string{"with lanes by key": bySubject, "with any free lane": nil} {
+	for name, order := range map[string]func(jetstream.Msg) messaging.Precedence{"in order by key": bySubject, "without order": nil} {
 		t.Run(name, func(t *testing.T) {
 			n := newNode(t)
 			js := n.connect(t)
 			stream := workStream(t, js)
 			fill(t, js, 100, 5)
-			_, ch := subscribe(t, js, messaging.SubscriberConfig{Lanes: 3, Key: key, AckWait: time.Second})
+			_, ch := subscribe(t, js, messaging.SubscriberConfig{Concurrency: 3, Order: order, AckWait: time.Second})
 			got := make(map[string]bool)
 			for range 50 {
 				m := receive(t, ch)

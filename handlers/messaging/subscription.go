@@ -2,7 +2,6 @@ package messaging
 
 import (
 	"context"
-	"hash/maphash"
 	"sync"
 	"time"
 
@@ -11,10 +10,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// subscription moves the messages of one stream through lanes to its channel.
+// subscription moves the messages of one stream to its channel.
 //
-// It ends in this order: nothing more is taken from the stream; every lane finishes the message
-// that it has handed out; what is left goes back to the server; the channel is closed.
+// It ends in this order: nothing more is taken from the stream; what has been handed out is
+// finished; what is left goes back to the server; the channel is closed.
 // Giving anything back earlier could let another subscriber overtake a message of the same key.
 type subscription struct {
 	cfg    *SubscriberConfig
@@ -49,12 +48,12 @@ func (s *subscription) run(closing context.Context) {
 	alive, quiet := context.WithCancel(context.WithoutCancel(ctx))
 	var heart, work sync.WaitGroup
 	heart.Go(func() { s.held.keepAlive(alive, s.cfg.AckWait/3) })
-	if s.cfg.Key == nil {
-		for range s.cfg.Lanes {
+	if s.cfg.Order == nil {
+		for range s.cfg.Concurrency {
 			work.Go(func() { s.takeOneByOne(ctx) })
 		}
 	} else {
-		s.startLanes(ctx, &work)
+		s.startInOrder(ctx, &work)
 	}
 	<-s.stop
 	timeout := time.AfterFunc(s.cfg.CloseTimeout, func() { close(s.abort) })
@@ -68,36 +67,32 @@ func (s *subscription) run(closing context.Context) {
 	close(s.out)
 }
 
-// startLanes starts the lanes and what feeds them by key.
-func (s *subscription) startLanes(ctx context.Context, work *sync.WaitGroup) {
-	seed := maphash.MakeSeed()
-	lanes := make([]chan *delivery, s.cfg.Lanes)
-	for i := range lanes {
-		lane := make(chan *delivery, s.cfg.MaxHeld)
-		lanes[i] = lane
-		work.Go(func() {
-			for {
+// startInOrder starts what takes messages ahead and hands each out when its precedence and a free slot allow.
+func (s *subscription) startInOrder(ctx context.Context, work *sync.WaitGroup) {
+	var line lineup
+	slots := make(chan struct{}, s.cfg.Concurrency)
+	start := func(d *delivery) func(*place) {
+		return func(p *place) {
+			work.Go(func() {
 				select {
-				case d := <-lane:
-					s.deliver(d)
+				case slots <- struct{}{}:
 				case <-s.stop:
 					return
 				}
-			}
-		})
+				settled := s.deliver(d)
+				<-slots
+				if settled {
+					line.leave(p)
+				}
+			})
+		}
 	}
 	work.Go(func() {
-		s.receive(ctx, s.cfg.MaxHeld, 0, func(d *delivery) {
-			lane := lanes[maphash.String(seed, s.cfg.Key(d.msg))%uint64(len(lanes))]
-			select {
-			case lane <- d:
-			case <-s.stop:
-			}
-		})
+		s.receive(ctx, s.cfg.MaxHeld, 0, func(d *delivery) { line.enter(s.cfg.Order(d.msg), start(d)) })
 	})
 }
 
-// takeOneByOne is a lane that asks for a message when it is free.
+// takeOneByOne asks for a message whenever it has none.
 func (s *subscription) takeOneByOne(ctx context.Context) {
 	for ctx.Err() == nil {
 		var next *delivery
@@ -173,12 +168,18 @@ func (s *subscription) wait(d time.Duration) bool {
 	}
 }
 
-// deliver hands a message out until its handler acknowledges it or the
-// subscription ends. A message that is not settled then stays held.
-func (s *subscription) deliver(d *delivery) {
-	for pause := s.cfg.RetryAfter; s.handOut(d) == nacked; pause = min(2*pause, s.cfg.MaxRetryAfter) {
+// deliver hands a message out until its handler acknowledges it, and returns false when the
+// subscription ends before. A message that is not settled then stays held.
+func (s *subscription) deliver(d *delivery) (settled bool) {
+	for pause := s.cfg.RetryAfter; ; pause = min(2*pause, s.cfg.MaxRetryAfter) {
+		switch s.handOut(d) {
+		case acked:
+			return true
+		case unsettled:
+			return false
+		}
 		if !s.wait(pause) {
-			return
+			return false
 		}
 	}
 }
@@ -197,7 +198,7 @@ func (s *subscription) handOut(d *delivery) verdict {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(s.values))
 	defer cancel()
 	m := d.message(s.stream)
-	m.SetContext(ctx)
+	m.SetContext(context.WithValue(ctx, receivedKey{}, d.received(s.stream)))
 	select {
 	case <-s.stop: // first of all: select picks any that is ready
 		return unsettled

@@ -64,10 +64,12 @@ func TestThePubSubPassesWatermillsSuite(t *testing.T) {
 		RetryAfter: time.Millisecond, MaxRetryAfter: 10 * time.Millisecond, CloseTimeout: 2 * time.Second,
 	}
 	keyed := base
-	keyed.Lanes, keyed.Key = 8, func(m jetstream.Msg) string { return string(m.Data()) }
-	t.Run("with lanes by key", func(t *testing.T) { runSuite(t, keyed) })
-	// Without a key a single lane is what keeps an order.
-	t.Run("with any free lane", func(t *testing.T) { runSuite(t, base) })
+	keyed.Concurrency, keyed.Order = 8, func(m jetstream.Msg) messaging.Precedence {
+		return messaging.Precedence{Keys: []string{string(m.Data())}}
+	}
+	t.Run("in order by key", func(t *testing.T) { runSuite(t, keyed) })
+	// Without an order, one message at a time is what keeps one.
+	t.Run("without order", func(t *testing.T) { runSuite(t, base) })
 }
 
 // runSuite runs watermill's suite. Subscribers that share a consumer share its messages, so the test that wants
