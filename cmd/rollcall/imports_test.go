@@ -43,6 +43,8 @@ var rules = []rule{
 	{of: "handlers/erasure", own: useCase, other: useCaseParts},
 	{of: "handlers/export", own: useCase, other: useCaseParts},
 	{of: "handlers/export/files", own: append(useCase, "handlers/export"), other: []string{"gocloud.dev", "github.com/oklog/ulid"}},
+	{of: "handlers/intake", own: append(useCase, "handlers/command", "handlers/export", "handlers/access"), other: useCaseParts},
+	{of: "handlers/wire", own: []string{"domain", "eventstore", "handlers/access", "handlers/command", "handlers/export", "handlers/query"}},
 	{of: "handlers/httpapi/...", own: transport, other: []string{"github.com/danielgtaylor/huma", "github.com/oklog/ulid"}},
 	{of: "handlers/console/...", own: transport},
 	{of: "handlers/timrest/...", own: transport},
@@ -55,7 +57,7 @@ var (
 	listImports  = []string{"domain", "eventstore", "eventstore/codec", "projections"}
 	useCase      = []string{"domain", "eventstore", "eventstore/codec"}
 	useCaseParts = []string{"github.com/oklog/ulid"}
-	transport    = append(useCase, "handlers/command", "handlers/query", "handlers/audit", "handlers/access", "handlers/erasure", "handlers/export")
+	transport    = append(useCase, "handlers/command", "handlers/query", "handlers/audit", "handlers/access", "handlers/erasure", "handlers/export", "handlers/intake", "handlers/wire")
 )
 
 // matches tells whether a package is at the path, or below it where the path ends with /... .
@@ -136,6 +138,11 @@ func TestAForbiddenImportIsFound(t *testing.T) {
 		{"handlers/command", "rollcall/eventstore/jetstream", true, true},
 		{"handlers/httpapi", "rollcall/projections/accountlist/sqlite", false, false},
 		{"handlers/httpapi", "rollcall/handlers/command", false, true},
+		{"handlers/httpapi", "rollcall/handlers/wire", false, true},
+		{"handlers/messaging", "rollcall/handlers/httpapi", false, false},
+		{"handlers/intake", "rollcall/handlers/wire", false, false},
+		{"handlers/wire", "rollcall/handlers/httpapi", false, false},
+		{"handlers/wire", "github.com/nats-io/nats.go", false, false},
 		{"handlers/query", "rollcall/cmd/rollcall/internal/service", true, false},
 		{"handlers/query", "rollcall/eventstore/storetest", false, false},
 		{"cmd/rollcall", "rollcall/eventstore/jetstream", false, true},

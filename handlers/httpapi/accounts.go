@@ -9,6 +9,7 @@ import (
 	"rollcall/domain"
 	"rollcall/handlers/access"
 	"rollcall/handlers/command"
+	"rollcall/handlers/wire"
 )
 
 // AccountParam names the account that a path is about.
@@ -21,7 +22,7 @@ type accountOutput struct {
 	WriteHeaders
 	ETag     string `header:"ETag"`
 	Location string `header:"Location"`
-	Body     Account
+	Body     wire.Account
 }
 
 type accountReadOutput struct {
@@ -29,7 +30,7 @@ type accountReadOutput struct {
 	Position     uint64 `header:"Rollcall-Position" doc:"Position of the log that the answer shows"`
 	ETag         string `header:"ETag"`
 	CacheControl string `header:"Cache-Control"`
-	Body         Account
+	Body         wire.Account
 }
 
 func (h *Handler) registerAccounts() {
@@ -74,22 +75,22 @@ func (h *Handler) createAccount(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	body, err := decodeAccount(b)
+	body, err := wire.DecodeAccount(b)
 	if err != nil {
 		return nil, err
 	}
-	if err := body.refuseReadOnly(); err != nil {
+	if err := body.RefuseReadOnly(); err != nil {
 		return nil, err
 	}
 	res, err := h.Commands.Execute(ctx, req, domain.CreateAccount{
-		App: in.App, UserID: body.userID, Type: body.typ, Profile: body.patch.Values,
+		App: in.App, UserID: body.UserID, Type: body.Type, Profile: body.Patch.Values,
 	})
 	if err != nil {
 		return nil, err
 	}
 	a := res.Account
 	return &accountOutput{
-		WriteHeaders: h.wrote(res), ETag: etag(a.Revision), Location: accountPath(in.App, body.userID), Body: accountOf(a),
+		WriteHeaders: h.wrote(res), ETag: etag(a.Revision), Location: accountPath(in.App, body.UserID), Body: wire.AccountOf(a),
 	}, nil
 }
 
@@ -106,7 +107,7 @@ func (h *Handler) getAccount(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	out := &accountReadOutput{Status: http.StatusOK, Position: position, ETag: etag(a.Revision), CacheControl: "private, no-cache", Body: accountOf(a)}
+	out := &accountReadOutput{Status: http.StatusOK, Position: position, ETag: etag(a.Revision), CacheControl: "private, no-cache", Body: wire.AccountOf(a)}
 	if noneMatch(in.IfNoneMatch, a.Revision) {
 		out.Status = http.StatusNotModified
 	}

@@ -9,6 +9,7 @@ import (
 
 	"rollcall/domain"
 	"rollcall/handlers/httpapi"
+	"rollcall/handlers/wire"
 )
 
 const accounts = "/v1/apps/demo/accounts"
@@ -16,7 +17,7 @@ const accounts = "/v1/apps/demo/accounts"
 func TestAnAccountIsCreatedShownEditedAndDeleted(t *testing.T) {
 	r := newRig(t)
 	made := r.create(t, `{"user_id":"mina","type":"normal","nickname":"미나","level":0,"birthday":20000229}`)
-	var a httpapi.Account
+	var a wire.Account
 	made.json(t, &a)
 	if a.Nickname != "미나" || a.Level == nil || *a.Level != 0 || a.Role != nil || a.CreatedAt.Location().String() != "UTC" {
 		t.Errorf("created %s", made.body)
@@ -35,7 +36,7 @@ func TestAnAccountIsCreatedShownEditedAndDeleted(t *testing.T) {
 
 	edited := r.call(t, request{method: "PATCH", path: accounts + "/mina", kind: "application/merge-patch+json",
 		body: `{"nickname":null,"level":7}`, header: map[string]string{"If-Match": `"` + revision + `"`}}).status(t, 200)
-	var b httpapi.Account
+	var b wire.Account
 	edited.json(t, &b)
 	if b.Nickname != "" || *b.Level != 7 || b.Birthday != 20000229 || b.Revision <= a.Revision {
 		t.Errorf("edited %s", edited.body)
@@ -104,7 +105,7 @@ func TestEveryUserIDCanBeNamedInAPath(t *testing.T) {
 	for _, id := range ids {
 		made := r.create(t, fmt.Sprintf(`{"user_id":%q,"type":"normal"}`, id))
 		location := made.Header.Get("Location")
-		var a httpapi.Account
+		var a wire.Account
 		r.call(t, request{method: "GET", path: location}).status(t, 200).json(t, &a)
 		if string(a.UserID) != id {
 			t.Errorf("%s shows %s, want %s", location, a.UserID, id)

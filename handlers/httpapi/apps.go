@@ -11,6 +11,7 @@ import (
 	"rollcall/domain"
 	"rollcall/handlers/access"
 	"rollcall/handlers/command"
+	"rollcall/handlers/wire"
 )
 
 // App is an application as JSON.
@@ -121,8 +122,8 @@ func (h *Handler) createApp(ctx context.Context, _ *WriteParams) (*appOutput, er
 		return nil, err
 	}
 	var cmd domain.CreateApp
-	err = decodeObject(b, "the application", map[string]setter{
-		"app": setString(&cmd.App), "name": setString(&cmd.Name), "max_admins": setInt(&cmd.MaxAdmins),
+	err = wire.DecodeObject(b, "the application", map[string]wire.Setter{
+		"app": wire.SetString(&cmd.App), "name": wire.SetString(&cmd.Name), "max_admins": wire.SetInt(&cmd.MaxAdmins),
 	})
 	if err != nil {
 		return nil, err
@@ -163,22 +164,22 @@ func (h *Handler) editApp(ctx context.Context, in *struct {
 // decodeAppEdit reads a merge patch, in which null stands for what an application has
 // that says nothing.
 func decodeAppEdit(b []byte, cmd *domain.EditApp) error {
-	setters := map[string]setter{
+	setters := map[string]wire.Setter{
 		"name": func(value []byte) error {
 			var name string
 			cmd.Name = &name
-			return setString(&name)(value)
+			return wire.SetString(&name)(value)
 		},
 		"max_admins": func(value []byte) error {
 			limit := domain.DefaultMaxAdmins
 			cmd.MaxAdmins = &limit
-			return setInt(&cmd.MaxAdmins)(value)
+			return wire.SetInt(&cmd.MaxAdmins)(value)
 		},
 	}
 	for _, fixed := range []string{"app", "created_at", "updated_at", "revision"} {
-		setters[fixed] = refused(fixed, domain.CodeImmutable, "cannot be changed")
+		setters[fixed] = wire.Refused(fixed, domain.CodeImmutable, "cannot be changed")
 	}
-	err := decodeObject(b, "the edit", setters)
+	err := wire.DecodeObject(b, "the edit", setters)
 	var r *domain.Rejection
 	if errors.As(err, &r) && len(r.Fields) > 0 && r.Fields[0].Code == domain.CodeImmutable {
 		r.Code = domain.CodeImmutable

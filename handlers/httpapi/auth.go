@@ -3,7 +3,6 @@ package httpapi
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net/http"
 	"strings"
 
@@ -12,6 +11,7 @@ import (
 
 	"rollcall/domain"
 	"rollcall/handlers/access"
+	"rollcall/handlers/wire"
 )
 
 // admit lets a request through to its operation when its token permits that
@@ -52,10 +52,10 @@ func (h *Handler) authorize(c *call, who rule, app string) error {
 	case inInstance:
 		app = ""
 	default:
-		return refuse(codeForbidden, "nobody may do this: the operation does not say who may")
+		return wire.Refuse(wire.CodeForbidden, "nobody may do this: the operation does not say who may")
 	}
 	if err := p.Authorize(who.action, app); err != nil {
-		return refuse(codeForbidden, "%s", forbiddenDetail(err))
+		return wire.Refuse(wire.CodeForbidden, "%s", wire.ForbiddenDetail(err))
 	}
 	return nil
 }
@@ -63,24 +63,20 @@ func (h *Handler) authorize(c *call, who rule, app string) error {
 func (h *Handler) authenticate(r *http.Request) (access.Principal, error) {
 	values := r.Header.Values("Authorization")
 	if len(values) == 0 {
-		return access.Principal{}, refuse(codeUnauthenticated, "send a token in the header Authorization: Bearer")
+		return access.Principal{}, wire.Refuse(wire.CodeUnauthenticated, "send a token in the header Authorization: Bearer")
 	}
 	scheme, secret, ok := strings.Cut(values[0], " ")
 	if len(values) > 1 || !ok || !strings.EqualFold(scheme, "Bearer") {
-		return access.Principal{}, refuse(codeUnauthenticated, "the header Authorization must be: Bearer, a space, and a token")
+		return access.Principal{}, wire.Refuse(wire.CodeUnauthenticated, "the header Authorization must be: Bearer, a space, and a token")
 	}
 	p, err := h.Tokens.Authenticate(r.Context(), strings.TrimSpace(secret))
 	switch {
 	case errors.Is(err, access.ErrUnauthenticated):
-		return access.Principal{}, refuse(codeUnauthenticated, "the token is unknown or has been revoked")
+		return access.Principal{}, wire.Refuse(wire.CodeUnauthenticated, "the token is unknown or has been revoked")
 	case err != nil:
 		return access.Principal{}, err
 	}
 	return p, nil
-}
-
-func forbiddenDetail(err error) string {
-	return strings.TrimPrefix(err.Error(), access.ErrForbidden.Error()+": ")
 }
 
 // guard protects a handler that is no operation.
@@ -94,19 +90,7 @@ func (h *Handler) guard(who rule, next http.Handler) http.Handler {
 	})
 }
 
-// accessProblem gives the errors of package access their codes.
-func (h *Handler) accessProblem(ctx context.Context, err error) (*Problem, bool) {
-	switch {
-	case errors.Is(err, access.ErrForbidden):
-		return h.codes.problem(codeForbidden, forbiddenDetail(err)), true
-	case errors.Is(err, access.ErrUnavailable):
-		h.logger.LogAttrs(ctx, slog.LevelWarn, "a request could not be served", slog.Any("error", err))
-		return h.codes.problem(codeUnavailable, "the tokens cannot be reached; repeat the request in a moment"), true
-	}
-	return nil, false
-}
-
 // errNoApp is the answer for a name that no application can have.
 func errNoApp(app string) error {
-	return &domain.Rejection{Code: domain.CodeAppNotFound, Detail: "there is no application " + quoted(app) + "; create it first"}
+	return &domain.Rejection{Code: domain.CodeAppNotFound, Detail: "there is no application " + wire.Quoted(app) + "; create it first"}
 }

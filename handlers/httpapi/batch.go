@@ -2,10 +2,10 @@ package httpapi
 
 import (
 	"context"
-	"fmt"
 
 	"rollcall/domain"
 	"rollcall/handlers/command"
+	"rollcall/handlers/wire"
 )
 
 // Deletion is what became of one account of a batch.
@@ -40,7 +40,7 @@ func (h *Handler) deleteAccounts(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	ids, err := decodeUserIDs(b)
+	ids, err := wire.DecodeUserIDs(b)
 	if err != nil {
 		return nil, err
 	}
@@ -63,26 +63,4 @@ func (h *Handler) deleteAccounts(ctx context.Context, in *struct {
 	}
 	h.Queries.Wrote(out.Position)
 	return out, nil
-}
-
-// decodeUserIDs reads the ids of a batch. An id that is given twice is refused,
-// because which of the two were first would be left to chance.
-func decodeUserIDs(b []byte) ([]domain.UserID, error) {
-	var ids []domain.UserID
-	err := decodeObject(b, "the batch", map[string]setter{"user_ids": setStrings(&ids, "user_ids", command.MaxDeletions)})
-	if err != nil {
-		return nil, err
-	}
-	if len(ids) == 0 {
-		return nil, invalid("the batch", "user_ids", domain.CodeRequired, "name 1 to %d accounts", command.MaxDeletions)
-	}
-	var bad fieldChecks
-	seen := make(map[domain.UserID]bool, len(ids))
-	for i, id := range ids {
-		if seen[id] {
-			bad.add(fmt.Sprintf("user_ids[%d]", i), codeDuplicate, "is given twice")
-		}
-		seen[id] = true
-	}
-	return ids, bad.err("the batch")
 }

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -21,6 +20,7 @@ import (
 	"rollcall/domain"
 	"rollcall/handlers/access"
 	"rollcall/handlers/command"
+	"rollcall/handlers/wire"
 )
 
 // Bounds of bodies in bytes. Imports have none.
@@ -53,7 +53,7 @@ func (c *call) check(op *huma.Operation) error {
 	}
 	// A condition that is not understood must not be passed over.
 	if _, takes := op.Metadata[takesIfMatch]; !takes && op.Method != http.MethodGet && c.request.Header.Get("If-Match") != "" {
-		return invalid("the request", "If-Match", domain.CodeUnknownField, "this operation does not take it")
+		return wire.Invalid("the request", "If-Match", domain.CodeUnknownField, "this operation does not take it")
 	}
 	return nil
 }
@@ -68,27 +68,24 @@ func checkQuery(raw string) error {
 	}
 	values, err := url.ParseQuery(raw)
 	if err != nil {
-		return refuse(codeMalformedQuery, "the query cannot be read: it has a wrong escape or a semicolon")
+		return wire.Refuse(wire.CodeMalformedQuery, "the query cannot be read: it has a wrong escape or a semicolon")
 	}
-	var bad fieldChecks
+	var bad wire.Checks
 	for name, given := range values {
 		switch {
 		case !utf8.ValidString(name):
-			return refuse(codeMalformedQuery, "a name in the query is not valid UTF-8")
+			return wire.Refuse(wire.CodeMalformedQuery, "a name in the query is not valid UTF-8")
 		case len(given) > 1:
-			bad.add(name, codeDuplicate, "is given %d times", len(given))
+			bad.Add(name, wire.CodeDuplicate, "is given %d times", len(given))
 		case given[0] == "" && name != searchParam:
-			bad.add(name, domain.CodeBadValue, "has no value; leave it out")
+			bad.Add(name, domain.CodeBadValue, "has no value; leave it out")
 		case !utf8.ValidString(given[0]):
-			bad.add(name, domain.CodeBadValue, "must be valid UTF-8")
+			bad.Add(name, domain.CodeBadValue, "must be valid UTF-8")
 		}
 	}
 	slices.SortFunc(bad, func(a, b domain.FieldError) int { return strings.Compare(a.Field, b.Field) })
-	return bad.err("the query")
+	return bad.Err("the query")
 }
-
-// quoted writes a name from outside for people.
-func quoted(name string) string { return strconv.Quote(publicName(strings.ToValidUTF8(name, "�"))) }
 
 // order returns who gives the command, under which id and why. Error: a
 // *domain.Rejection when the header Idempotency-Key is not an id.
@@ -99,7 +96,7 @@ func (c *call) order(maxID int) (command.Request, error) {
 	case len(keys) == 0:
 		req.ID = c.handler.NewID()
 	case len(keys) > 1 || !visibleASCII(keys[0], maxID):
-		return req, invalid("the request", headerIdempotencyKey, domain.CodeBadValue, "once, 1 to %d visible ASCII characters", maxID)
+		return req, wire.Invalid("the request", headerIdempotencyKey, domain.CodeBadValue, "once, 1 to %d visible ASCII characters", maxID)
 	default:
 		req.ID = keys[0]
 	}
@@ -107,19 +104,10 @@ func (c *call) order(maxID int) (command.Request, error) {
 }
 
 // traceParent returns the W3C trace context of the request, empty when there
-// is none that is valid (https://www.w3.org/TR/trace-context/).
+// is none that is valid.
 func (c *call) traceParent() string {
-	const length = len("00-0123456789abcdef0123456789abcdef-0123456789abcdef-01")
 	v := c.request.Header.Get("Traceparent")
-	if len(v) != length || v[:3] != "00-" || v[35] != '-' || v[52] != '-' {
-		return ""
-	}
-	for _, part := range []string{v[3:35], v[36:52]} {
-		if strings.Trim(part, "0") == "" {
-			return ""
-		}
-	}
-	if strings.Trim(v, "0123456789abcdef-") != "" || strings.Count(v, "-") != 3 {
+	if !wire.ValidTraceParent(v) {
 		return ""
 	}
 	return v
@@ -130,17 +118,17 @@ func (c *call) traceParent() string {
 func (c *call) mediaType(allowed ...string) (string, error) {
 	v := c.request.Header.Get("Content-Type")
 	if encoding := c.request.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
-		return "", refuse(codeMediaType, "the body must not be compressed")
+		return "", wire.Refuse(wire.CodeMediaType, "the body must not be compressed")
 	}
 	if v == "" {
 		return allowed[0], nil
 	}
 	t, params, err := mime.ParseMediaType(v)
 	if err != nil || !slices.Contains(allowed, t) {
-		return "", refuse(codeMediaType, "the body is of type %s; send %s", quoted(v), strings.Join(allowed, " or "))
+		return "", wire.Refuse(wire.CodeMediaType, "the body is of type %s; send %s", wire.Quoted(v), strings.Join(allowed, " or "))
 	}
 	if charset := params["charset"]; charset != "" && !strings.EqualFold(charset, "utf-8") {
-		return "", refuse(codeMediaType, "the body must be in UTF-8, not %s", quoted(charset))
+		return "", wire.Refuse(wire.CodeMediaType, "the body must be in UTF-8, not %s", wire.Quoted(charset))
 	}
 	return t, nil
 }
@@ -150,7 +138,7 @@ func (c *call) readBody(most int64, types ...string) ([]byte, error) {
 	if _, err := c.mediaType(append([]string{"application/json"}, types...)...); err != nil {
 		return nil, err
 	}
-	tooLarge := refuse(codeTooLarge, "the body is larger than %d bytes", most)
+	tooLarge := wire.Refuse(wire.CodeTooLarge, "the body is larger than %d bytes", most)
 	if c.request.ContentLength > most {
 		return nil, tooLarge
 	}
@@ -171,13 +159,13 @@ func (c *call) bodyError(err error) error {
 	var timeout net.Error
 	switch {
 	case errors.As(err, &timeout) && timeout.Timeout():
-		return refuse(codeTimeout, "the body did not arrive within %s", c.handler.BodyTimeout)
+		return wire.Refuse(wire.CodeTimeout, "the body did not arrive within %s", c.handler.BodyTimeout)
 	case c.request.Context().Err() != nil:
-		return refuse(codeClientGone, "the client went away")
+		return wire.Refuse(wire.CodeClientGone, "the client went away")
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return refuse(codeMalformedBody, "the body ended before its Content-Length")
+		return wire.Refuse(wire.CodeMalformedBody, "the body ended before its Content-Length")
 	}
-	return refuse(codeMalformedBody, "the body cannot be read: its encoding for transfer is wrong")
+	return wire.Refuse(wire.CodeMalformedBody, "the body cannot be read: its encoding for transfer is wrong")
 }
 
 // searchParam is the one parameter that may be empty: a search for nothing finds all.
@@ -194,7 +182,7 @@ func pathValue(v string) string {
 // checkID refuses an id from the path that this service cannot have given.
 func checkID(id string, thing string, code domain.Code) error {
 	if _, err := ulid.ParseStrict(id); err != nil {
-		return refuse(code, "there is no %s %s; the list of them shows the ids", thing, quoted(pathValue(id)))
+		return wire.Refuse(code, "there is no %s %s; the list of them shows the ids", thing, wire.Quoted(pathValue(id)))
 	}
 	return nil
 }
@@ -214,6 +202,6 @@ func (c *call) userID(app string, id string) (domain.UserID, error) {
 		return u, nil
 	}
 	return "", &domain.Rejection{
-		Code: domain.CodeAccountNotFound, Detail: fmt.Sprintf("there is no account %s in application %s", quoted(id), app),
+		Code: domain.CodeAccountNotFound, Detail: fmt.Sprintf("there is no account %s in application %s", wire.Quoted(id), app),
 	}
 }

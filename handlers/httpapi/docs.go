@@ -9,10 +9,12 @@ import (
 	"net/http"
 	"path"
 	"time"
+
+	"rollcall/handlers/wire"
 )
 
 const (
-	docsPath    = "/docs"
+	docsPath    = wire.DocsPath
 	openAPIPath = "/openapi.json"
 )
 

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"log/slog"
 	"net/http"
@@ -16,6 +15,7 @@ import (
 	"rollcall/handlers/access"
 	"rollcall/handlers/command"
 	"rollcall/handlers/export"
+	"rollcall/handlers/wire"
 )
 
 // Exports orders and follows exports, see export.Service.
@@ -182,71 +182,19 @@ func (h *Handler) createExport(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	spec, err := decodeExport(in.App, b)
+	spec, err := wire.DecodeExport(in.App, b)
 	if err != nil {
 		return nil, err
 	}
 	position := h.exportPosition(ctx, in.App)
 	job, err := h.Exports.Order(ctx, req, spec)
 	if err != nil {
-		return nil, h.exportError(ctx, err, codeOutcomeUnknown, "the export may or may not have been ordered; repeat the order with the same Idempotency-Key to find out")
+		return nil, h.exportError(ctx, err, wire.CodeOutcomeUnknown, "the export may or may not have been ordered; repeat the order with the same Idempotency-Key to find out")
 	}
 	if job.Status != export.StatusQueued {
 		position = job.Position // it was ordered before, under the same key
 	}
 	return &exportOutput{Location: "/v1/apps/" + string(in.App) + "/exports/" + job.ID, Position: position, Body: h.exportOf(ctx, job)}, nil
-}
-
-// decodeExport reads what is ordered. Its bounds are checked by the use case.
-func decodeExport(app domain.AppID, b []byte) (export.Spec, error) {
-	spec := export.Spec{App: app}
-	var fields []string
-	err := decodeObject(b, "the export", map[string]setter{
-		"format":      setString(&spec.Format),
-		"compression": setString(&spec.Compression),
-		"user_ids":    setStrings(&spec.UserIDs, "user_ids", domain.MaxSelectedIDs),
-		"filter":      setFilter(&spec.Filter),
-		"fields":      setStrings(&fields, "fields", len(domain.AllFields.Names())),
-	})
-	if err != nil {
-		return spec, err
-	}
-	var bad fieldChecks
-	for i, name := range fields {
-		f, ok := domain.FieldNamed(name)
-		if !ok {
-			bad.add(fmt.Sprintf("fields[%d]", i), domain.CodeUnknownField, "an account has no field %s", quoted(name))
-		}
-		spec.Fields = append(spec.Fields, f)
-	}
-	return spec, bad.err("the export")
-}
-
-// setFilter takes a filter; null is as if the name were absent.
-func setFilter(to *domain.Filter) setter {
-	return func(value []byte) error {
-		if isNull(value) {
-			return nil
-		}
-		err := decodeObject(value, "the filter", map[string]setter{"type": setString(&to.Type), "q": setString(&to.Text)})
-		var r *domain.Rejection
-		if !errors.As(err, &r) || len(r.Fields) == 0 {
-			return asField("filter", err)
-		}
-		for i := range r.Fields {
-			r.Fields[i].Field = "filter." + r.Fields[i].Field
-		}
-		return r
-	}
-}
-
-// asField tells what is wrong with the value of a field as a whole.
-func asField(field string, err error) error {
-	var r *domain.Rejection
-	if !errors.As(err, &r) {
-		return err
-	}
-	return invalid("the object", field, domain.CodeBadValue, "%s", r.Detail)
 }
 
 func (h *Handler) listExports(ctx context.Context, in *struct {
@@ -263,7 +211,7 @@ func (h *Handler) listExports(ctx context.Context, in *struct {
 		return nil, badCursor(err)
 	}
 	if err != nil {
-		return nil, h.exportError(ctx, err, codeUnavailable, "the exports are not known yet; read again in a moment")
+		return nil, h.exportError(ctx, err, wire.CodeUnavailable, "the exports are not known yet; read again in a moment")
 	}
 	out := ExportList{Exports: make([]Export, len(jobs)), NextCursor: next}
 	for i, j := range jobs {
@@ -295,7 +243,7 @@ func (h *Handler) getExport(ctx context.Context, in *struct {
 	}
 	job, err := h.Exports.Get(ctx, in.App, in.ID)
 	if err != nil {
-		return nil, h.exportError(ctx, err, codeUnavailable, "the export cannot be read; read again in a moment")
+		return nil, h.exportError(ctx, err, wire.CodeUnavailable, "the export cannot be read; read again in a moment")
 	}
 	return &struct{ Body Export }{h.exportOf(ctx, job)}, nil
 }
@@ -319,7 +267,7 @@ func (h *Handler) cancelExport(ctx context.Context, in *struct {
 	position := h.exportPosition(ctx, in.App)
 	job, err := h.Exports.Cancel(ctx, req, in.App, in.ID)
 	if err != nil {
-		return nil, h.exportError(ctx, err, codeOutcomeUnknown, "the export may or may not have been cancelled; repeat the request to find out")
+		return nil, h.exportError(ctx, err, wire.CodeOutcomeUnknown, "the export may or may not have been cancelled; repeat the request to find out")
 	}
 	return &exportCancelOutput{Position: cmp.Or(job.Position, position), Body: h.exportOf(ctx, job)}, nil
 }
@@ -331,5 +279,5 @@ func (h *Handler) exportError(ctx context.Context, err error, code domain.Code, 
 		return err
 	}
 	h.logger.LogAttrs(ctx, slog.LevelError, "exports failed", slog.Any("error", err))
-	return refuse(code, "%s", detail)
+	return wire.Refuse(code, "%s", detail)
 }

@@ -15,6 +15,7 @@ import (
 	"rollcall/handlers/access"
 	"rollcall/handlers/command"
 	"rollcall/handlers/httpapi"
+	"rollcall/handlers/wire"
 )
 
 // decided are commands that are decided as in an application that has one
@@ -104,7 +105,7 @@ func checkAnswer(t *testing.T, rec *httptest.ResponseRecorder) {
 	if rec.Code < 300 {
 		return
 	}
-	var p httpapi.Problem
+	var p wire.Problem
 	if err := json.Unmarshal(rec.Body.Bytes(), &p); err != nil || rec.Code >= 500 || p.Code == "" || p.Status != rec.Code {
 		t.Errorf("answered %d %s", rec.Code, rec.Body)
 	}

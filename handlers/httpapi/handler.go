@@ -3,15 +3,10 @@
 // of the service need.
 //
 // It owns the way from a request to a use case and back: who may do what, the
-// shape of bodies and parameters, and the form of answers and errors. The bounds of
-// values are the domain's. It must never decide a command itself, read a read
-// model behind the use cases' back, or answer anything but a problem when it fails.
-//
-// # Bodies
-//
-// A JSON body is one object in UTF-8. Unknown names, names given twice, halves of
-// surrogate pairs, and numbers that are not whole 32-bit numbers are refused by name, so
-// that nothing is silently read as something else.
+// shape of parameters, and the form of answers. The JSON of bodies and of errors is that of
+// package wire; the bounds of values are the domain's. It must never decide a command
+// itself, read a read model behind the use cases' back, or answer anything but a problem when
+// it fails.
 package httpapi
 
 import (
@@ -27,6 +22,7 @@ import (
 	"rollcall/domain"
 	"rollcall/handlers/access"
 	"rollcall/handlers/command"
+	"rollcall/handlers/wire"
 )
 
 // Commands executes commands, see command.Service.
@@ -104,7 +100,7 @@ type Config struct {
 type Handler struct {
 	Config
 	logger *slog.Logger
-	codes  codes
+	codes  wire.Codes
 	mux    *http.ServeMux
 	api    huma.API
 
@@ -131,7 +127,7 @@ func New(c Config) (*Handler, error) {
 	if c.Heartbeat == 0 {
 		c.Heartbeat = 15 * time.Second
 	}
-	h := &Handler{Config: c, logger: c.Logger, codes: newCodes(), mux: http.NewServeMux()}
+	h := &Handler{Config: c, logger: c.Logger, codes: wire.NewCodes(headerIdempotencyKey), mux: http.NewServeMux()}
 	h.draining, h.drain = context.WithCancel(context.Background())
 	if h.logger == nil {
 		h.logger = slog.New(slog.DiscardHandler)

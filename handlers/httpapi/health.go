@@ -7,6 +7,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"rollcall/handlers/access"
+	"rollcall/handlers/wire"
 )
 
 // Health tells whether the service is alive or able to serve.
@@ -40,11 +41,11 @@ func (h *Handler) registerHealth() {
 
 func (h *Handler) ready(ctx context.Context, _ *struct{}) (*healthOutput, error) {
 	if h.draining.Err() != nil {
-		return nil, refuse(codeStopping, "the service is stopping")
+		return nil, wire.Refuse(wire.CodeStopping, "the service is stopping")
 	}
 	if h.Ready != nil {
 		if err := h.Ready(ctx); err != nil {
-			return nil, refuse(codeUnavailable, "%s", err)
+			return nil, wire.Refuse(wire.CodeUnavailable, "%s", err)
 		}
 	}
 	return &healthOutput{Health{Status: "ok"}}, nil

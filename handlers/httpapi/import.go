@@ -20,6 +20,7 @@ import (
 	"rollcall/domain"
 	"rollcall/handlers/access"
 	"rollcall/handlers/command"
+	"rollcall/handlers/wire"
 )
 
 const (
@@ -29,13 +30,13 @@ const (
 
 // ImportResult is what became of one row, one line of the answer.
 type ImportResult struct {
-	Line     int          `json:"line" doc:"Where the row stands in the body, from 1"`
-	UserID   string       `json:"user_id,omitempty"`
-	Status   string       `json:"status" enum:"created,edited,unchanged,failed"`
-	Position uint64       `json:"position,omitempty"`
-	Code     domain.Code  `json:"code,omitempty" doc:"Why it failed, as in a problem"`
-	Detail   string       `json:"detail,omitempty"`
-	Errors   []FieldError `json:"errors,omitempty"`
+	Line     int               `json:"line" doc:"Where the row stands in the body, from 1"`
+	UserID   string            `json:"user_id,omitempty"`
+	Status   string            `json:"status" enum:"created,edited,unchanged,failed"`
+	Position uint64            `json:"position,omitempty"`
+	Code     domain.Code       `json:"code,omitempty" doc:"Why it failed, as in a problem"`
+	Detail   string            `json:"detail,omitempty"`
+	Errors   []wire.FieldError `json:"errors,omitempty"`
 }
 
 // ImportSummary is the last line of the answer.
@@ -258,7 +259,7 @@ func (im *importer) next() (row command.Row, err error) {
 
 // emit writes the result of a row.
 func (im *importer) emit(r command.RowResult) error {
-	out := ImportResult{Line: r.Line, UserID: publicName(string(r.UserID)), Position: r.Result.Position}
+	out := ImportResult{Line: r.Line, UserID: wire.PublicName(string(r.UserID)), Position: r.Result.Position}
 	s := &im.summary
 	s.Rows++
 	switch {
@@ -315,7 +316,7 @@ func (im *importer) bodyError(err error) error {
 	case errors.As(err, &r):
 		return err
 	case errors.Is(err, errStopping):
-		return refuse(codeStopping, "the service is stopping and takes no more rows; send the same body with the same Idempotency-Key again")
+		return wire.Refuse(wire.CodeStopping, "the service is stopping and takes no more rows; send the same body with the same Idempotency-Key again")
 	case errors.As(err, &network), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, context.Canceled):
 		return im.call.bodyError(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"rollcall/handlers/httpapi"
+	"rollcall/handlers/wire"
 )
 
 const (
@@ -101,7 +102,7 @@ func TestAnNDJSONImportAnswersEachRow(t *testing.T) {
 	if im.rows[5].UserID != "d" {
 		t.Errorf("the failed row is not named: %+v", im.rows[5])
 	}
-	var a httpapi.Account
+	var a wire.Account
 	r.call(t, request{method: "GET", path: accounts + "/b"}).status(t, 200).json(t, &a)
 	if a.App != "demo" || a.CreatedAt.Year() == 2001 {
 		t.Errorf("a field that Rollcall gives was taken from the row: %+v", a)
@@ -158,7 +159,7 @@ func TestACSVImportAnswersEachRow(t *testing.T) {
 		t.Errorf("%d results, summary %+v: %v", len(im.rows), im.summary, im.rows)
 	}
 	for id, nickname := range map[string]string{"a": "=1+1", "b": "two\nlines, \"quoted\"", "j": "'"} {
-		var a httpapi.Account
+		var a wire.Account
 		r.call(t, request{method: "GET", path: accounts + "/" + id}).status(t, 200).json(t, &a)
 		if a.Nickname != nickname {
 			t.Errorf("%s is named %q, want %q", id, a.Nickname, nickname)

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"rollcall/domain"
+	"rollcall/handlers/wire"
 )
 
 type listInput struct {
@@ -19,11 +20,11 @@ type listInput struct {
 
 // AccountList is one page of a list of accounts.
 type AccountList struct {
-	Accounts        []Account `json:"accounts" nullable:"false"`
-	NextCursor      string    `json:"next_cursor,omitempty" doc:"Cursor of the next page, absent at the end"`
-	Total           int       `json:"total" doc:"Accounts of the application that the filter lets through"`
-	TotalIsEstimate bool      `json:"total_is_estimate,omitempty" doc:"Counting them would cost too much"`
-	Position        uint64    `json:"position" doc:"Position of the log that the page shows"`
+	Accounts        []wire.Account `json:"accounts" nullable:"false"`
+	NextCursor      string         `json:"next_cursor,omitempty" doc:"Cursor of the next page, absent at the end"`
+	Total           int            `json:"total" doc:"Accounts of the application that the filter lets through"`
+	TotalIsEstimate bool           `json:"total_is_estimate,omitempty" doc:"Counting them would cost too much"`
+	Position        uint64         `json:"position" doc:"Position of the log that the page shows"`
 }
 
 type accountListOutput struct {
@@ -40,11 +41,11 @@ func (h *Handler) listAccounts(ctx context.Context, in *listInput) (*accountList
 		return nil, err
 	}
 	body := AccountList{
-		Accounts: make([]Account, len(page.Accounts)), NextCursor: page.Next,
+		Accounts: make([]wire.Account, len(page.Accounts)), NextCursor: page.Next,
 		Total: page.Total, TotalIsEstimate: page.TotalIsEstimate, Position: page.Position,
 	}
 	for i, a := range page.Accounts {
-		body.Accounts[i] = accountOf(a)
+		body.Accounts[i] = wire.AccountOf(a)
 	}
 	return &accountListOutput{Position: page.Position, Body: body}, nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"rollcall/handlers/access"
+	"rollcall/handlers/wire"
 )
 
 // scope tells in which application the action of an operation is taken.
@@ -43,7 +44,7 @@ func newAPI(h *Handler) huma.API {
 	config.RejectUnknownQueryParameters = true
 	config.Transformers = []huma.Transformer{h.translate}
 	config.Info.Description = "Accounts of applications, with their list and exports. Every change is an event in a log."
-	config.Extensions = map[string]any{"x-problems": meanings()}
+	config.Extensions = map[string]any{"x-problems": h.codes.Meanings()}
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"token": {Type: "http", Scheme: "bearer", Description: "A token of a role, bound to an application unless it is an operator's."},
 	}
@@ -103,6 +104,6 @@ func (h *Handler) described(op huma.Operation) *huma.Operation {
 func (h *Handler) problemResponse() *huma.Response {
 	return &huma.Response{
 		Description: "A problem, as RFC 9457 describes it. x-problems lists the codes.",
-		Content:     map[string]*huma.MediaType{problemType: {Schema: h.schemaOf(Problem{})}},
+		Content:     map[string]*huma.MediaType{problemType: {Schema: h.schemaOf(wire.Problem{})}},
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"rollcall/domain"
 	"rollcall/handlers/command"
+	"rollcall/handlers/wire"
 )
 
 // mergePatchType is the media type of RFC 7396.
@@ -30,26 +31,26 @@ func (h *Handler) editAccount(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	body, err := decodeAccount(b)
+	body, err := wire.DecodeAccount(b)
 	if err != nil {
 		return nil, err
 	}
-	if err := body.refuseImmutable(); err != nil {
+	if err := body.RefuseImmutable(); err != nil {
 		return nil, err
 	}
 	id, err := c.userID(string(in.App), in.UserID)
 	if err != nil {
 		return nil, err
 	}
-	cmd := domain.EditAccount{App: in.App, UserID: id, Patch: body.patch, IfRevision: cond.revision}
+	cmd := domain.EditAccount{App: in.App, UserID: id, Patch: body.Patch, IfRevision: cond.revision}
 	if cond.never {
-		return nil, refuse(domain.CodeRevisionMismatch, "If-Match names no revision that account %s could be at; read it again and repeat the edit", id)
+		return nil, wire.Refuse(domain.CodeRevisionMismatch, "If-Match names no revision that account %s could be at; read it again and repeat the edit", id)
 	}
 	res, err := h.Commands.Execute(ctx, req, cmd)
 	if err != nil {
 		return nil, err
 	}
-	return &accountOutput{WriteHeaders: h.wrote(res), ETag: etag(res.Account.Revision), Body: accountOf(res.Account)}, nil
+	return &accountOutput{WriteHeaders: h.wrote(res), ETag: etag(res.Account.Revision), Body: wire.AccountOf(res.Account)}, nil
 }
 
 // condition is what If-Match asks for. The zero value asks for nothing but that
@@ -64,7 +65,7 @@ func parseIfMatch(values []string) (condition, error) {
 	if len(values) == 0 {
 		return condition{}, nil
 	}
-	malformed := refuse(codeMalformedHeader, `If-Match must be one entity tag, such as "42" with its quotes, or *`)
+	malformed := wire.Refuse(wire.CodeMalformedHeader, `If-Match must be one entity tag, such as "42" with its quotes, or *`)
 	v := strings.Trim(values[0], " \t")
 	if v == "*" && len(values) == 1 {
 		return condition{}, nil

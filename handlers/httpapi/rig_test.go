@@ -27,6 +27,7 @@ import (
 	"rollcall/handlers/httpapi"
 	"rollcall/handlers/messaging"
 	"rollcall/handlers/query"
+	"rollcall/handlers/wire"
 	"rollcall/projections"
 	"rollcall/projections/accountlist/sqlite"
 )
@@ -214,13 +215,13 @@ func (a answer) json(t testing.TB, v any) answer {
 }
 
 // problem checks that the answer is a problem of RFC 9457 and returns it.
-func (a answer) problem(t testing.TB, status int, code domain.Code) httpapi.Problem {
+func (a answer) problem(t testing.TB, status int, code domain.Code) wire.Problem {
 	t.Helper()
 	a.status(t, status)
 	if got := a.Header.Get("Content-Type"); got != "application/problem+json" {
 		t.Errorf("content type %q of %s", got, a.body)
 	}
-	var p httpapi.Problem
+	var p wire.Problem
 	a.json(t, &p)
 	if p.Code != code || p.Status != status || p.Title == "" || p.Type != "/docs#"+string(code) || p.Detail == "" {
 		t.Errorf("%s %s answered %s; want code %s", a.Request.Method, a.Request.URL, a.body, code)

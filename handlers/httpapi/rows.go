@@ -9,6 +9,7 @@ import (
 
 	"rollcall/domain"
 	"rollcall/handlers/command"
+	"rollcall/handlers/wire"
 )
 
 // maxRowBytes bounds one row of an import.
@@ -23,7 +24,7 @@ type rowReader interface {
 
 // malformedRow is the error of a row that cannot be read as one.
 func malformedRow(format string, args ...any) error {
-	return refuse(codeMalformedRow, format, args...)
+	return wire.Refuse(wire.CodeMalformedRow, format, args...)
 }
 
 // skipBOM skips a byte order mark, which some programs put before UTF-8.
@@ -79,44 +80,44 @@ func errRowTooLong() error {
 
 // rowOf reads an account from a line of JSON.
 func rowOf(line int, text []byte) command.Row {
-	body, err := decodeAccount(text)
+	body, err := wire.DecodeAccount(text)
 	var r *domain.Rejection
-	if errors.As(err, &r) && r.Code == codeMalformedBody {
+	if errors.As(err, &r) && r.Code == wire.CodeMalformedBody {
 		err = malformedRow("%s", r.Detail)
 	}
-	return body.row(line, err)
+	return rowWith(line, body, err)
 }
 
-func (a *accountBody) row(line int, err error) command.Row {
-	return command.Row{Line: line, Err: err, UserID: a.userID, Type: a.typ, Patch: a.patch}
+func rowWith(line int, a wire.AccountBody, err error) command.Row {
+	return command.Row{Line: line, Err: err, UserID: a.UserID, Type: a.Type, Patch: a.Patch}
 }
 
 // columns reads the first line of a table, which names the fields.
 func columns(names []string) ([]domain.Field, error) {
-	var bad fieldChecks
+	var bad wire.Checks
 	var seen domain.Fields
 	fields := make([]domain.Field, len(names))
 	for i, name := range names {
 		f, ok := domain.FieldNamed(name)
 		switch {
 		case !ok:
-			bad.add(name, domain.CodeUnknownField, "column %d: an account has no such field", i+1)
+			bad.Add(name, domain.CodeUnknownField, "column %d: an account has no such field", i+1)
 		case seen.Has(f):
-			bad.add(name, codeDuplicate, "names two columns")
+			bad.Add(name, wire.CodeDuplicate, "names two columns")
 		}
 		seen = seen.With(f)
 		fields[i] = f
 	}
 	if len(bad) == 0 && !seen.Has(domain.FieldUserID) {
-		bad.add("user_id", domain.CodeRequired, "the first line must name a column user_id")
+		bad.Add("user_id", domain.CodeRequired, "the first line must name a column user_id")
 	}
-	return fields, bad.err("the first line of the table")
+	return fields, bad.Err("the first line of the table")
 }
 
 // cellError names the column that a cell is wrong in.
-func cellError(bad *fieldChecks, f domain.Field, err error) {
+func cellError(bad *wire.Checks, f domain.Field, err error) {
 	if err != nil {
-		bad.add(f.String(), domain.CodeBadValue, "%s", err)
+		bad.Add(f.String(), domain.CodeBadValue, "%s", err)
 	}
 }
 

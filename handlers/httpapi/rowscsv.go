@@ -8,6 +8,7 @@ import (
 	"rollcall/domain"
 	"rollcall/handlers/command"
 	"rollcall/handlers/export"
+	"rollcall/handlers/wire"
 )
 
 // csvReader reads a table as RFC 4180 describes it, whose first line names the
@@ -28,9 +29,9 @@ func newCSVReader(body io.Reader) (*csvReader, error) {
 	var refused *domain.Rejection
 	switch {
 	case errors.Is(err, io.EOF):
-		return nil, invalid("the table", "user_id", domain.CodeRequired, "the table is empty; its first line must name the columns")
+		return nil, wire.Invalid("the table", "user_id", domain.CodeRequired, "the table is empty; its first line must name the columns")
 	case errors.As(err, &refused):
-		return nil, refuse(codeMalformedBody, "the first line, which names the columns, cannot be read: %s", refused.Detail)
+		return nil, wire.Refuse(wire.CodeMalformedBody, "the first line, which names the columns, cannot be read: %s", refused.Detail)
 	case err != nil:
 		return nil, err
 	}
@@ -50,16 +51,16 @@ func (c *csvReader) next() (command.Row, error) {
 	if len(cells) != len(c.fields) {
 		return command.Row{Line: line, Err: countError(len(cells), len(c.fields))}, nil
 	}
-	var body accountBody
-	var bad fieldChecks
+	var body wire.AccountBody
+	var bad wire.Checks
 	for i, f := range c.fields {
 		cell := cells[i]
 		if f.Kind() == domain.KindText {
 			cell = export.Unguard(cell)
 		}
-		cellError(&bad, f, body.setCell(f, cell))
+		cellError(&bad, f, body.SetCell(f, cell))
 	}
-	return body.row(line, bad.err("the row")), nil
+	return rowWith(line, body, bad.Err("the row")), nil
 }
 
 // recordReader splits a table into records. Unlike encoding/csv it holds no

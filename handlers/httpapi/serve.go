@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"rollcall/handlers/wire"
 )
 
 const (
@@ -42,7 +44,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}()
 	path := r.URL.EscapedPath()
 	if !cleanPath(path) {
-		h.writeProblem(rec, h.codes.problem(codeNotFound, "the path has an empty segment, . or .., or a NUL; write . in an id as %2E"))
+		h.writeProblem(rec, h.problem(wire.CodeNotFound, "the path has an empty segment, . or .., or a NUL; write . in an id as %2E"))
 		return
 	}
 	hideSlash(r.URL, path)
@@ -123,12 +125,12 @@ func (h *Handler) recovered(rec *recorder, r *http.Request, v any) {
 		slog.String("panic", fmt.Sprint(v)), slog.String("route", r.Pattern),
 		slog.String("request_id", r.Header.Get(headerRequestID)), slog.String("stack", string(debug.Stack())))
 	if rec.status == 0 {
-		h.writeProblem(rec, h.codes.problem(codeInternal, "the service failed; its log tells why"))
+		h.writeProblem(rec, h.problem(wire.CodeInternal, "the service failed; its log tells why"))
 	}
 }
 
 // writeProblem answers with a problem outside of an operation.
-func (h *Handler) writeProblem(w http.ResponseWriter, p *Problem) {
+func (h *Handler) writeProblem(w http.ResponseWriter, p *answer) {
 	for name, values := range p.headers {
 		w.Header()[name] = values
 	}
@@ -143,7 +145,7 @@ func (h *Handler) logRequest(rec *recorder, r *http.Request, took time.Duration)
 	}
 	status := rec.status
 	if status == 0 {
-		status = statusClientGone // nothing could be answered
+		status = wire.StatusClientGone // nothing could be answered
 	}
 	h.logger.LogAttrs(r.Context(), slog.LevelInfo, "request",
 		slog.String("method", r.Method), slog.String("route", r.Pattern), slog.Int("status", status),
@@ -161,10 +163,10 @@ func (h *Handler) unknownRoute(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if len(allowed) == 0 {
-		h.writeProblem(w, h.codes.problem(codeNotFound, "there is nothing at this path; "+docsPath+" lists what there is"))
+		h.writeProblem(w, h.problem(wire.CodeNotFound, "there is nothing at this path; "+docsPath+" lists what there is"))
 		return
 	}
-	p := h.codes.problem(codeMethod, "this path takes "+strings.Join(allowed, ", "))
+	p := h.problem(wire.CodeMethod, "this path takes "+strings.Join(allowed, ", "))
 	p.headers = http.Header{"Allow": {strings.Join(slices.Compact(allowed), ", ")}}
 	h.writeProblem(w, p)
 }

@@ -14,6 +14,7 @@ import (
 
 	"rollcall/domain"
 	"rollcall/handlers/export"
+	"rollcall/handlers/wire"
 )
 
 type eventsInput struct {
@@ -43,13 +44,13 @@ func (h *Handler) followExport(ctx context.Context, in *eventsInput) (*streamOut
 	if in.LastEventID != "" {
 		n, err := strconv.ParseUint(in.LastEventID, 10, 64)
 		if err != nil {
-			return nil, invalid("the request", "Last-Event-ID", domain.CodeBadValue, "must be the id of an event of this stream")
+			return nil, wire.Invalid("the request", "Last-Event-ID", domain.CodeBadValue, "must be the id of an event of this stream")
 		}
 		after = n
 	}
 	job, err := h.Exports.Get(ctx, in.App, in.ID)
 	if err != nil {
-		return nil, h.exportError(ctx, err, codeUnavailable, "the export cannot be read; follow it again in a moment")
+		return nil, h.exportError(ctx, err, wire.CodeUnavailable, "the export cannot be read; follow it again in a moment")
 	}
 	s := &eventStream{handler: h, writer: callOf(ctx).writer, app: in.App, job: in.ID, after: after}
 	s.control = http.NewResponseController(s.writer)

@@ -9,6 +9,7 @@ import (
 
 	"rollcall/domain"
 	"rollcall/handlers/access"
+	"rollcall/handlers/wire"
 )
 
 // Token is a token as JSON, without its secret.
@@ -73,7 +74,7 @@ func tokenSchema() *huma.Schema {
 func (h *Handler) createToken(ctx context.Context, _ *struct{}) (*newTokenOutput, error) {
 	c := callOf(ctx)
 	if c.request.Header.Get(headerIdempotencyKey) != "" {
-		return nil, invalid("the request", headerIdempotencyKey, domain.CodeUnknownField, "making a token is not idempotent; leave it out")
+		return nil, wire.Invalid("the request", headerIdempotencyKey, domain.CodeUnknownField, "making a token is not idempotent; leave it out")
 	}
 	b, err := c.readBody(maxCommandBody)
 	if err != nil {
@@ -81,7 +82,7 @@ func (h *Handler) createToken(ctx context.Context, _ *struct{}) (*newTokenOutput
 	}
 	var name, app string
 	var role access.Role
-	err = decodeObject(b, "the token", map[string]setter{"name": setString(&name), "role": setString(&role), "app": setString(&app)})
+	err = wire.DecodeObject(b, "the token", map[string]wire.Setter{"name": wire.SetString(&name), "role": wire.SetString(&role), "app": wire.SetString(&app)})
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package httpapi
+package wire
 
 import (
 	"bytes"
@@ -34,25 +34,25 @@ func parseObject(b []byte) ([]member, error) {
 	}
 	b = bytes.TrimSpace(b)
 	if b[0] != '{' {
-		return nil, refuse(codeMalformedBody, "this must be a JSON object, not %s", kindOf(b))
+		return nil, Refuse(CodeMalformedBody, "this must be a JSON object, not %s", kindOf(b))
 	}
 	members := make([]member, 0, 16)
-	var bad fieldChecks
+	var bad Checks
 	for i := skipSpace(b, 1); b[i] != '}'; {
 		end := skipValue(b, i)
 		name, err := parseString(b[i:end])
 		if err != nil {
-			return nil, refuse(codeMalformedBody, "a name %s", err)
+			return nil, Refuse(CodeMalformedBody, "a name %s", err)
 		}
 		i = skipSpace(b, skipSpace(b, end)+1) // behind the colon
 		end = skipValue(b, i)
 		value := b[i:end]
 		if len(members) == maxMembers {
-			return nil, refuse(codeMalformedBody, "this has more than %d names", maxMembers)
+			return nil, Refuse(CodeMalformedBody, "this has more than %d names", maxMembers)
 		}
 		for _, m := range members {
 			if m.name == name {
-				bad.add(name, codeDuplicate, "is given twice")
+				bad.Add(name, CodeDuplicate, "is given twice")
 			}
 		}
 		members = append(members, member{name, value})
@@ -60,13 +60,13 @@ func parseObject(b []byte) ([]member, error) {
 			i = skipSpace(b, i+1)
 		}
 	}
-	return members, bad.err("the object")
+	return members, bad.Err("the object")
 }
 
 // checkSyntax tells what is wrong with text that is not JSON.
 func checkSyntax(b []byte) error {
 	if len(bytes.TrimSpace(b)) == 0 {
-		return refuse(codeMalformedBody, "there is nothing here; send a JSON object")
+		return Refuse(CodeMalformedBody, "there is nothing here; send a JSON object")
 	}
 	if json.Valid(b) {
 		return nil
@@ -75,9 +75,9 @@ func checkSyntax(b []byte) error {
 	err := json.Unmarshal(b, &v)
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) {
-		return refuse(codeMalformedBody, "this is not valid JSON: %s (at byte %d)", syntax, syntax.Offset)
+		return Refuse(CodeMalformedBody, "this is not valid JSON: %s (at byte %d)", syntax, syntax.Offset)
 	}
-	return refuse(codeMalformedBody, "this is not valid JSON")
+	return Refuse(CodeMalformedBody, "this is not valid JSON")
 }
 
 func skipSpace(b []byte, i int) int {
@@ -214,17 +214,17 @@ func parseNumber(value []byte) (uint32, error) {
 // parseStrings reads a JSON array of strings. The error names the element.
 func parseStrings(field string, value []byte, most int) ([]string, error) {
 	if value[0] != '[' {
-		return nil, invalid("the object", field, domain.CodeBadValue, "must be an array of strings, this is %s", kindOf(value))
+		return nil, Invalid("the object", field, domain.CodeBadValue, "must be an array of strings, this is %s", kindOf(value))
 	}
 	var list []string
 	for i := skipSpace(value, 1); value[i] != ']'; {
 		if len(list) == most {
-			return nil, invalid("the object", field, domain.CodeTooLong, "at most %d", most)
+			return nil, Invalid("the object", field, domain.CodeTooLong, "at most %d", most)
 		}
 		end := skipValue(value, i)
 		s, err := parseString(value[i:end])
 		if err != nil {
-			return nil, invalid("the object", fmt.Sprintf("%s[%d]", field, len(list)), domain.CodeBadValue, "%s", err)
+			return nil, Invalid("the object", fmt.Sprintf("%s[%d]", field, len(list)), domain.CodeBadValue, "%s", err)
 		}
 		list = append(list, s)
 		if i = skipSpace(value, end); value[i] == ',' {
@@ -232,32 +232,4 @@ func parseStrings(field string, value []byte, most int) ([]string, error) {
 		}
 	}
 	return list, nil
-}
-
-// fieldChecks collects what is wrong with the fields of a body.
-type fieldChecks []domain.FieldError
-
-func (c *fieldChecks) add(field string, code domain.Code, format string, args ...any) {
-	*c = append(*c, domain.FieldError{Field: publicName(field), Code: code, Detail: fmt.Sprintf(format, args...)})
-}
-
-// publicName shortens a name that came from outside, so that an answer does not
-// grow with it.
-func publicName(name string) string {
-	const most = 64
-	if len(name) <= most {
-		return name
-	}
-	cut := most
-	for !utf8.RuneStart(name[cut]) {
-		cut--
-	}
-	return name[:cut] + "…"
-}
-
-func (c fieldChecks) err(thing string) error {
-	if len(c) == 0 {
-		return nil
-	}
-	return &domain.Rejection{Code: domain.CodeInvalid, Detail: thing + " has fields that cannot be accepted", Fields: c}
 }

@@ -1,4 +1,4 @@
-package httpapi
+package wire
 
 import (
 	"errors"
@@ -8,48 +8,51 @@ import (
 	"rollcall/domain"
 )
 
-// accountBody is an account as a body or a row tells it.
-type accountBody struct {
-	userID domain.UserID
-	typ    domain.AccountType
-	named  domain.Fields // all that are named, also those with null
-	patch  domain.Patch
+// AccountBody is an account as a body or a row tells it.
+type AccountBody struct {
+	UserID domain.UserID
+	Type   domain.AccountType
+	Named  domain.Fields // all that are named, also those with null
+	Patch  domain.Patch
 }
 
 // readOnlyFields are given by the service.
 var readOnlyFields = domain.FieldsOf(domain.FieldApp, domain.FieldCreatedAt, domain.FieldUpdatedAt, domain.FieldRevision)
 
-// decodeAccount reads an account from a JSON object. It checks the shape of
+// DecodeAccount reads an account from a JSON object. It checks the shape of
 // values, that each is of its kind; their bounds are the domain's to check. The values of
-// read-only fields are not looked at. Errors are those of parseObject.
-func decodeAccount(b []byte) (accountBody, error) {
+// read-only fields are not looked at.
+//
+// Errors: *domain.Rejection, with CodeMalformedBody where no object can be read at all, else
+// validation_failed that names each bad field.
+func DecodeAccount(b []byte) (AccountBody, error) {
 	members, err := parseObject(b)
 	if err != nil {
-		return accountBody{}, err
+		return AccountBody{}, err
 	}
-	var body accountBody
-	var bad fieldChecks
+	var body AccountBody
+	var bad Checks
 	for _, m := range members {
 		f, ok := domain.FieldNamed(m.name)
 		if !ok {
-			bad.add(m.name, domain.CodeUnknownField, "an account has no such field")
+			bad.Add(m.name, domain.CodeUnknownField, "an account has no such field")
 			continue
 		}
-		body.named = body.named.With(f)
+		body.Named = body.Named.With(f)
 		if readOnlyFields.Has(f) {
 			continue
 		}
 		if err := body.setJSON(f, m.value); err != nil {
-			bad.add(m.name, domain.CodeBadValue, "%s", err)
+			bad.Add(m.name, domain.CodeBadValue, "%s", err)
 		}
 	}
-	return body, bad.err("the account")
+	return body, bad.Err("the account")
 }
 
 // setJSON takes the value of a field. Null unsets it.
-func (a *accountBody) setJSON(f domain.Field, value []byte) error {
+func (a *AccountBody) setJSON(f domain.Field, value []byte) error {
 	if domain.ProfileFields.Has(f) {
-		a.patch.Fields = a.patch.Fields.With(f)
+		a.Patch.Fields = a.Patch.Fields.With(f)
 	}
 	if isNull(value) {
 		return nil
@@ -68,15 +71,15 @@ func (a *accountBody) setJSON(f domain.Field, value []byte) error {
 	return a.setText(f, s)
 }
 
-// setCell takes the value of a field from a cell of a table, where an empty
+// SetCell takes the value of a field from a cell of a table, where an empty
 // cell says nothing about the field.
-func (a *accountBody) setCell(f domain.Field, cell string) error {
+func (a *AccountBody) SetCell(f domain.Field, cell string) error {
 	if cell == "" || readOnlyFields.Has(f) {
 		return nil
 	}
-	a.named = a.named.With(f)
+	a.Named = a.Named.With(f)
 	if domain.ProfileFields.Has(f) {
-		a.patch.Fields = a.patch.Fields.With(f)
+		a.Patch.Fields = a.Patch.Fields.With(f)
 	}
 	if f.Kind() == domain.KindNumber {
 		n, err := strconv.ParseUint(cell, 10, 32)
@@ -88,13 +91,13 @@ func (a *accountBody) setCell(f domain.Field, cell string) error {
 	return a.setText(f, cell)
 }
 
-func (a *accountBody) setText(f domain.Field, s string) error {
-	p := &a.patch.Values
+func (a *AccountBody) setText(f domain.Field, s string) error {
+	p := &a.Patch.Values
 	switch f {
 	case domain.FieldUserID:
-		a.userID = domain.UserID(s)
+		a.UserID = domain.UserID(s)
 	case domain.FieldType:
-		a.typ = domain.AccountType(s)
+		a.Type = domain.AccountType(s)
 		return notEmpty(s)
 	case domain.FieldNickname:
 		p.Nickname = s
@@ -125,8 +128,8 @@ func notEmpty(s string) error {
 	return nil
 }
 
-func (a *accountBody) setNumber(f domain.Field, n uint32) error {
-	p := &a.patch.Values
+func (a *AccountBody) setNumber(f domain.Field, n uint32) error {
+	p := &a.Patch.Values
 	switch f {
 	case domain.FieldBirthday:
 		if n == 0 {
@@ -145,19 +148,19 @@ func (a *accountBody) setNumber(f domain.Field, n uint32) error {
 	return nil
 }
 
-// refuseReadOnly refuses a new account that names what the service gives.
-func (a *accountBody) refuseReadOnly() error {
-	var bad fieldChecks
-	for f := range (a.named & readOnlyFields).All() {
-		bad.add(f.String(), codeReadOnly, "is given by Rollcall; leave it out")
+// RefuseReadOnly refuses a new account that names what the service gives.
+func (a *AccountBody) RefuseReadOnly() error {
+	var bad Checks
+	for f := range (a.Named & readOnlyFields).All() {
+		bad.Add(f.String(), CodeReadOnly, "is given by Rollcall; leave it out")
 	}
-	return bad.err("the account")
+	return bad.Err("the account")
 }
 
-// refuseImmutable refuses an edit that names what never changes or is given by
-// the service.
-func (a *accountBody) refuseImmutable() error {
-	fixed := a.named &^ domain.ProfileFields
+// RefuseImmutable refuses an edit that names what never changes or is given by
+// the service, but for the fields that tell which account it is about.
+func (a *AccountBody) RefuseImmutable(but ...domain.Field) error {
+	fixed := a.Named &^ domain.ProfileFields &^ domain.FieldsOf(but...)
 	if fixed == 0 {
 		return nil
 	}
