@@ -44,12 +44,15 @@ func App(app string) AggregateID { return AggregateID{App: app, Kind: KindApp} }
 // escaper writes the bytes that have a meaning in a subject as %XX.
 var escaper = strings.NewReplacer("%", "%25", ".", "%2E", "*", "%2A", ">", "%3E")
 
+// Token writes a name as one token of a subject: the bytes . * > and % become %2E, %2A, %3E and %25.
+func Token(name string) string { return escaper.Replace(name) }
+
 // Subject returns the exact subject that the aggregate's events are published
 // on. It is unambiguous: ParseSubject returns the same id.
 func (id AggregateID) Subject() string {
 	s := subjectPrefix + id.App + "." + string(id.Kind)
 	if id.Kind == KindAccount {
-		s += "." + escaper.Replace(id.Name)
+		s += "." + Token(id.Name)
 	}
 	return s
 }

@@ -2,10 +2,12 @@ package jetstream_test
 
 import (
 	"bufio"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -49,7 +51,7 @@ func appendEvent(t *testing.T, s server, user string) {
 }
 
 func TestAHookThatGrantsNothingPermitsNothing(t *testing.T) {
-	s := startServer(t, func(string, string) (jetstream.Permissions, bool) { return jetstream.Permissions{}, true })
+	s := startServer(t, func(string, string) (jetstream.Guest, bool) { return jetstream.Guest{Name: "nobody"}, true })
 	nc, refused := outsider(t, s)
 	if err := nc.Publish("anything", nil); err != nil {
 		t.Fatal(err)
@@ -59,6 +61,16 @@ func TestAHookThatGrantsNothingPermitsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantRefusal(t, refused, "subscribe")
+}
+
+func TestAGuestWithoutAProperNameIsNotLetIn(t *testing.T) {
+	for _, name := range []string{"", "a.b", "a>", "a b", strings.Repeat("x", 65)} {
+		s := startServer(t, func(string, string) (jetstream.Guest, bool) { return jetstream.Guest{Name: name}, true })
+		if nc, err := nats.Connect(s.URL(), nats.Token("secret")); !errors.Is(err, nats.ErrAuthorization) {
+			t.Errorf("a guest with the name %q was let in: %v", name, err)
+			nc.Close()
+		}
+	}
 }
 
 // target is a subject of the log that others try to write on.
@@ -77,20 +89,21 @@ func startTargets(t *testing.T) (server, natsjs.Stream) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, subject := range []string{"accounts.rpc.>", "elsewhere"} {
-		if _, err := s.nc.Subscribe(subject, func(m *nats.Msg) {
-			t.Errorf("a message came through on %s", m.Subject)
-			_ = m.Respond([]byte("answer"))
-		}); err != nil {
-			t.Fatal(err)
-		}
+	if _, err := s.nc.Subscribe("elsewhere", func(m *nats.Msg) {
+		t.Errorf("a message came through on %s", m.Subject)
+		_ = m.Respond([]byte("answer"))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.nc.Subscribe("inside.rpc.>", func(m *nats.Msg) { _ = m.Respond([]byte("answer")) }); err != nil {
+		t.Fatal(err)
 	}
 	appendEvent(t, s, "alice")
 	return s, commands
 }
 
-// checkUntouched fails the test unless log and commands are as startTargets made them.
-func checkUntouched(t *testing.T, s server, commands natsjs.Stream) {
+// checkLog fails the test unless the log is as startTargets made it.
+func checkLog(t *testing.T, s server) {
 	t.Helper()
 	if last, err := s.store.Last(t.Context()); err != nil || last != 1 {
 		t.Errorf("the log ends at %d, %v, want 1", last, err)
@@ -98,23 +111,36 @@ func checkUntouched(t *testing.T, s server, commands natsjs.Stream) {
 	if err := s.store.Verify(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if info, err := commands.Info(t.Context()); err != nil || info.State.Msgs != 0 || info.State.Consumers != 0 {
-		t.Errorf("the stream of commands has changed: %+v, %v", info, err)
-	}
 }
 
-func TestNobodyElsePublishesAnythingWhateverTheHookGrants(t *testing.T) {
+// commandsOf returns how many messages the stream of commands has.
+func commandsOf(t *testing.T, commands natsjs.Stream) uint64 {
+	t.Helper()
+	info, err := commands.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.State.Consumers != 0 {
+		t.Error("the stream of commands has a consumer")
+	}
+	return info.State.Msgs
+}
+
+func TestAGuestPublishesNothingBesidesItsRequests(t *testing.T) {
 	s, commands := startTargets(t)
 	nc, refused := outsider(t, s)
 	push := `{"stream_name":"COMMANDS","config":{"deliver_subject":"` + target + `","ack_policy":"none"}}`
 	attempts := []nats.Msg{
 		{Subject: target},
+		{Subject: target, Header: nats.Header{"Nats-Rollup": {"all"}}},
 		{Subject: "accounts.key.01J"},
 		{Subject: "$KV.tokens.operator"},
 		{Subject: "elsewhere"},
-		{Subject: "accounts.cmd.app.create", Reply: target},
-		{Subject: "accounts.rpc.app.get", Reply: target},
-		{Subject: "accounts.rpc.app.get", Reply: "$JS.API.STREAM.DELETE.ACCOUNTS"},
+		{Subject: "inside.rpc.app.get"},
+		{Subject: "accounts.cmd.other.create"},
+		{Subject: "accounts.cmd.app.create.x"},
+		{Subject: "accounts.outcome.app.x"},
+		{Subject: "_INBOX.x"},
 		{Subject: "elsewhere", Reply: target},
 		{Subject: "elsewhere", Header: nats.Header{"Nats-Trace-Dest": {target}}},
 		{Subject: "accounts..cmd", Header: nats.Header{"Nats-Trace-Dest": {target}}},
@@ -143,11 +169,94 @@ func TestNobodyElsePublishesAnythingWhateverTheHookGrants(t *testing.T) {
 			wantRefusal(t, refused, fmt.Sprintf("%s with reply %q and header %v", m.Subject, m.Reply, m.Header))
 		}
 	}
-	checkUntouched(t, s, commands)
+	checkLog(t, s)
+	if n := commandsOf(t, commands); n != 0 {
+		t.Errorf("%d commands have come through", n)
+	}
 }
 
-func TestNobodyElsePublishesWithAnOddSpellingOfTheProtocol(t *testing.T) {
+// leads are subjects of the process and of other guests that an answer could be led onto.
+var leads = []string{
+	target, "accounts.cmd.app.delete", "accounts.cmd.other.create", "accounts.outcome.app.x", "accounts.key.01J",
+	"$JS.API.STREAM.DELETE.ACCOUNTS", "$JS.API.STREAM.PURGE.ACCOUNTS", "$KV.tokens.operator", "elsewhere", "inside.rpc.app.x",
+}
+
+func TestNoAnswerIsLedOutOfTheAccountOfAGuest(t *testing.T) {
 	s, commands := startTargets(t)
+	mallory, _ := outsider(t, s)
+	alice := storetest.Connect(t, s.URL(), nats.UserInfo("alice", "secret"))
+	heard := make(chan *nats.Msg, 100)
+	for _, subject := range []string{"accounts.evt.>", "accounts.outcome.app.>", "_INBOX.>"} {
+		if _, err := alice.ChanSubscribe(subject, heard); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := alice.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	inside := make(chan *nats.Msg, 10_000)
+	if _, err := s.nc.ChanSubscribe(">", inside); err != nil {
+		t.Fatal(err)
+	}
+	for _, lead := range leads {
+		for _, trace := range []nats.Header{nil, {"Nats-Trace-Dest": {lead}}} {
+			for _, subject := range []string{"accounts.cmd.app.create", "accounts.rpc.app.get"} {
+				if err := mallory.PublishMsg(&nats.Msg{Subject: subject, Reply: lead, Header: trace}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	// The server itself refuses a trace onto a subject that the client may not publish on.
+	want := uint64(len(leads))
+	storetest.Eventually(t, "all commands are in their stream", func() bool { return commandsOf(t, commands) >= want })
+	for _, c := range []*nats.Conn{mallory, s.nc, mallory, alice} {
+		if err := c.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	checkLog(t, s)
+	if n := commandsOf(t, commands); n != want {
+		t.Errorf("the stream of commands has %d messages, want the %d that were published", n, want)
+	}
+	if m, err := commands.GetLastMsgForSubject(t.Context(), "accounts.cmd.app.delete"); !errors.Is(err, natsjs.ErrMsgNotFound) {
+		t.Errorf("an answer has become a command: %v, %v", m, err)
+	}
+	for len(heard) > 0 {
+		m := <-heard
+		t.Errorf("another guest heard %s: %q", m.Subject, m.Data)
+	}
+	for len(inside) > 0 {
+		m := <-inside
+		for _, lead := range leads {
+			if m.Subject == lead {
+				t.Errorf("the process heard %s: %q", m.Subject, m.Data)
+			}
+		}
+	}
+}
+
+func TestReservedReplySubjectsAreRefused(t *testing.T) {
+	s, commands := startTargets(t)
+	for _, reply := range []string{"$JS.ACK.COMMANDS.c.1.1.1.1.1", "_R_.x", "_GR_.x.y.z"} {
+		nc, refused := outsider(t, s)
+		if err := nc.PublishMsg(&nats.Msg{Subject: "accounts.cmd.app.create", Reply: reply}); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-refused:
+		case <-time.After(10 * time.Second):
+			t.Errorf("the reply %s was not refused", reply)
+		}
+	}
+	checkLog(t, s)
+	if n := commandsOf(t, commands); n != 0 {
+		t.Errorf("%d commands have come through", n)
+	}
+}
+
+func TestOddSpellingsOfTheProtocolLeadNowhere(t *testing.T) {
+	s, _ := startTargets(t)
 	for _, line := range []string{
 		"PUB accounts.cmd.app.create " + target + " 2\r\n{}\r\n",
 		"pub\taccounts.cmd.app.create\t" + target + "\t2\n{}\r\n",
@@ -167,19 +276,17 @@ func TestNobodyElsePublishesWithAnOddSpellingOfTheProtocol(t *testing.T) {
 		if _, err := fmt.Fprintf(conn, "CONNECT {\"auth_token\":\"secret\",\"headers\":true}\r\n%sPING\r\n", line); err != nil {
 			t.Fatal(err)
 		}
-		refused := false
-		for answers := bufio.NewScanner(conn); !refused && answers.Scan() && answers.Text() != "PONG"; {
-			refused = strings.HasPrefix(answers.Text(), "-ERR")
-		}
-		if !refused {
-			t.Errorf("%q was not refused", line)
+		for answers := bufio.NewScanner(conn); answers.Scan() && answers.Text() != "PONG" && !strings.HasPrefix(answers.Text(), "-ERR"); {
 		}
 		conn.Close()
 	}
-	checkUntouched(t, s, commands)
+	if err := s.nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	checkLog(t, s)
 }
 
-func TestOthersHearTheLogThroughTheListener(t *testing.T) {
+func TestGuestsHearTheLogThroughTheListener(t *testing.T) {
 	s := startServer(t, everything)
 	nc, _ := outsider(t, s)
 	sub, err := nc.SubscribeSync(eventstore.AllSubjects)
@@ -202,12 +309,86 @@ func TestOthersHearTheLogThroughTheListener(t *testing.T) {
 	}
 }
 
-func TestNobodyElseHearsWhatGoesOnInsideWhateverTheHookGrants(t *testing.T) {
+func TestARequestIsAnsweredAndTellsWhoAsks(t *testing.T) {
+	s := startServer(t, everything)
+	account := make(chan string, 1)
+	if _, err := s.nc.Subscribe("inside.rpc.app.get", func(m *nats.Msg) {
+		var who struct {
+			Account string `json:"acc"`
+		}
+		if err := json.Unmarshal([]byte(m.Header.Get("Nats-Request-Info")), &who); err != nil {
+			t.Error(err)
+		}
+		account <- who.Account
+		_ = m.Respond([]byte("answer"))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.nc.Subscribe("accounts.ask", func(m *nats.Msg) {
+		for range 3 {
+			_ = m.Respond([]byte("one of three"))
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	nc := storetest.Connect(t, s.URL(), nats.UserInfo("alice", "secret"))
+	forged := nats.Header{"Nats-Request-Info": {`{"acc":"GUEST_bob","user":"bob"}`}}
+	m, err := nc.RequestMsg(&nats.Msg{Subject: "accounts.rpc.app.get", Header: forged}, 10*time.Second)
+	if err != nil || string(m.Data) != "answer" {
+		t.Fatalf("answered %v, %v", m, err)
+	}
+	if name, ok := jetstream.GuestOf(<-account); !ok || name != "alice" {
+		t.Errorf("the process takes alice for %q", name)
+	}
+	inbox := nats.NewInbox()
+	answers, err := nc.SubscribeSync(inbox)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.PublishRequest("accounts.ask", inbox, nil); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if _, err := answers.NextMsg(10 * time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, ok := jetstream.GuestOf("$G"); ok {
+		t.Error("the account of the process is taken for a guest's")
+	}
+}
+
+func TestAGuestWhoIsThrownOutIsGoneAndTheOthersStay(t *testing.T) {
+	var banned atomic.Bool
+	s := startServer(t, func(user, password string) (jetstream.Guest, bool) {
+		g, ok := everything(user, password)
+		return g, ok && (user != "bob" || !banned.Load())
+	})
+	var bobs []*nats.Conn
+	for range 3 {
+		bobs = append(bobs, storetest.Connect(t, s.URL(), nats.UserInfo("bob", "secret"), nats.NoReconnect()))
+	}
+	alice := storetest.Connect(t, s.URL(), nats.UserInfo("alice", "secret"), nats.NoReconnect())
+	banned.Store(true)
+	for _, name := range []string{"bob", "nobody"} {
+		if err := s.ThrowOut(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, nc := range bobs {
+		storetest.Eventually(t, "bob is cut off", nc.IsClosed)
+	}
+	if err := alice.Flush(); err != nil {
+		t.Errorf("alice is cut off too: %v", err)
+	}
+}
+
+func TestGuestsHearNothingOfWhatGoesOnInside(t *testing.T) {
 	s := startServer(t, everything)
 	nc, refused := outsider(t, s)
 	for _, subject := range []string{
-		"_ROLLCALL.>", "_ROLLCALL.*.*", "_INBOX.>", "accounts.key.>", "accounts.key.*", "accounts.key.01J",
-		"$KV.>", "$JS.>", "$JS.API.>", "$JS.ACK.>", "$SYS.>",
+		">", "*.>", "accounts.>", "accounts.*.*", "_ROLLCALL.>", "_ROLLCALL.*.*", "accounts.key.>", "accounts.key.*",
+		"accounts.outcome.other.>", "$KV.>", "$JS.>", "$JS.API.>", "$JS.ACK.>", "$SYS.>", "$SRV.>", "inside.rpc.>",
 	} {
 		if _, err := nc.SubscribeSync(subject); err != nil {
 			t.Fatal(err)
@@ -215,7 +396,7 @@ func TestNobodyElseHearsWhatGoesOnInsideWhateverTheHookGrants(t *testing.T) {
 		wantRefusal(t, refused, "subscribe to "+subject)
 	}
 	heard := make(chan *nats.Msg, 10_000)
-	for _, subject := range []string{">", "*.>", "*.*", "*.*.*", "*.*.*.*", "accounts.>", "accounts.*.*"} {
+	for _, subject := range []string{"_INBOX.>", "_INBOX.*", "accounts.evt.>", "accounts.outcome.app.>"} {
 		if _, err := nc.ChanSubscribe(subject, heard); err != nil {
 			t.Fatal(err)
 		}

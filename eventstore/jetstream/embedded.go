@@ -25,13 +25,9 @@ type EmbeddedConfig struct {
 	Listen string
 	// Logger gets the log of the server. Nothing is logged when nil.
 	Logger *slog.Logger
-	// Authenticate decides who may connect through the listener and what they may do. A client that
-	// gives a token instead of a user and password comes with an empty user and the token
-	// as password. It is called by many goroutines at once. Nil refuses everyone.
-	//
-	// Whatever it grants, nobody but the process itself publishes anything, makes a request of
-	// JetStream, or hears the keys, the tokens and the answers to the process.
-	Authenticate func(user, password string) (Permissions, bool)
+	// Authenticate decides who may connect through the listener and what they may do. It is called by many
+	// goroutines at once. Nil refuses everyone.
+	Authenticate Authenticate
 }
 
 // Embedded is a nats-server in the process, with its store on disk. An event is
@@ -102,6 +98,7 @@ func (e *Embedded) start(cfg EmbeddedConfig) error {
 		e.stopServer()
 		return fmt.Errorf("start the log in %s: the server did not come up: %s", cfg.Dir, logger.lastError())
 	}
+	e.auth.serveGuests(e.server)
 	return nil
 }
 
@@ -206,6 +203,10 @@ func (e *Embedded) URL() string {
 	}
 	return "nats://" + addr.String()
 }
+
+// ThrowOut ends the connections of a guest. One whose credentials end is to be refused by Authenticate first; then no
+// connection is left that was let in before.
+func (e *Embedded) ThrowOut(guest string) error { return e.auth.throwOut(guest) }
 
 // Stop ends the server and waits until everything is written and released. Close stores and
 // connections first.

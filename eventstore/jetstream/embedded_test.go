@@ -35,9 +35,20 @@ func (l *lines) String() string {
 	return l.text.String()
 }
 
-// everything is a hook that grants all there is to everybody who knows the password.
-func everything(user, password string) (jetstream.Permissions, bool) {
-	return jetstream.Permissions{Subscribe: []string{">"}}, password == "secret"
+// everything is a hook that lets in everybody who knows the password, as the guest of the user's name.
+func everything(user, password string) (jetstream.Guest, bool) {
+	if user == "" {
+		user = "token"
+	}
+	return jetstream.Guest{
+		Name: user,
+		Requests: []jetstream.Request{
+			{From: "accounts.cmd.app.create"},
+			{From: "accounts.rpc.*.*", To: "inside.rpc.*.*"},
+			{From: "accounts.ask", Many: true},
+		},
+		Hears: []string{"accounts.evt.>", "accounts.outcome.app.>"},
+	}, password == "secret"
 }
 
 // server is an embedded server with the log on it.
@@ -48,7 +59,7 @@ type server struct {
 	log   *lines
 }
 
-func startServer(t *testing.T, authenticate func(user, password string) (jetstream.Permissions, bool)) server {
+func startServer(t *testing.T, authenticate jetstream.Authenticate) server {
 	t.Helper()
 	s := server{log: &lines{}}
 	var err error
@@ -76,7 +87,7 @@ func startServer(t *testing.T, authenticate func(user, password string) (jetstre
 }
 
 func TestOnlyThoseWhomTheHookKnowsConnect(t *testing.T) {
-	for name, hook := range map[string]func(string, string) (jetstream.Permissions, bool){"a hook": everything, "no hook": nil} {
+	for name, hook := range map[string]jetstream.Authenticate{"a hook": everything, "no hook": nil} {
 		t.Run(name, func(t *testing.T) {
 			s := startServer(t, hook)
 			for _, opts := range [][]nats.Option{

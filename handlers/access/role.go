@@ -13,6 +13,7 @@
 //	write_accounts    x        x       x
 //	read_accounts     x        x                x
 //	export            x        x                         x
+//	read_outcomes     x        x       x                 x
 //	audit             x        x                                   x
 //	manage_tokens     x        x
 //	operate           x
@@ -51,6 +52,7 @@ const (
 	WriteAccounts Action = "write_accounts" // create, edit, delete and import accounts
 	ReadAccounts  Action = "read_accounts"  // see and list accounts
 	Export        Action = "export"         // order, see, follow, cancel and download exports
+	ReadOutcomes  Action = "read_outcomes"  // learn what became of commands that were sent as messages
 	Audit         Action = "audit"          // history, events, proofs
 	ManageTokens  Action = "manage_tokens"  // create, list and revoke tokens
 	Operate       Action = "operate"        // projections, dead commands and what else is of the instance, not of an application
@@ -58,17 +60,17 @@ const (
 
 // Actions returns all actions.
 func Actions() []Action {
-	return []Action{ManageApps, ReadApps, WriteAccounts, ReadAccounts, Export, Audit, ManageTokens, Operate}
+	return []Action{ManageApps, ReadApps, WriteAccounts, ReadAccounts, Export, ReadOutcomes, Audit, ManageTokens, Operate}
 }
 
 // grants tells which actions a role may take. It is the table of the package comment and
 // never changes.
 var grants = map[Role][]Action{
-	Operator: {ManageApps, ReadApps, WriteAccounts, ReadAccounts, Export, Audit, ManageTokens, Operate},
-	Admin:    {ManageApps, ReadApps, WriteAccounts, ReadAccounts, Export, Audit, ManageTokens},
-	Producer: {ReadApps, WriteAccounts},
+	Operator: {ManageApps, ReadApps, WriteAccounts, ReadAccounts, Export, ReadOutcomes, Audit, ManageTokens, Operate},
+	Admin:    {ManageApps, ReadApps, WriteAccounts, ReadAccounts, Export, ReadOutcomes, Audit, ManageTokens},
+	Producer: {ReadApps, WriteAccounts, ReadOutcomes},
 	Viewer:   {ReadApps, ReadAccounts},
-	Exporter: {ReadApps, Export},
+	Exporter: {ReadApps, Export, ReadOutcomes},
 	Auditor:  {ReadApps, Audit},
 }
 

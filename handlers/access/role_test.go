@@ -18,6 +18,7 @@ read_apps          x        x       x        x        x         x
 write_accounts     x        x       x        -        -         -
 read_accounts      x        x       -        x        -         -
 export             x        x       -        -        x         -
+read_outcomes      x        x       x        -        x         -
 audit              x        x       -        -        -         x
 manage_tokens      x        x       -        -        -         -
 operate            x        -       -        -        -         -

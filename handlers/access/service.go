@@ -50,6 +50,9 @@ type Store interface {
 type Options struct {
 	Now    func() time.Time // the clock, time.Now by default
 	Logger *slog.Logger     // nothing is logged when nil
+	// Revoked, if set, is told the id of each token whose revocation has become known, after Authenticate refuses it. It is
+	// called concurrently.
+	Revoked func(tokenID string)
 }
 
 // Service makes, checks and revokes tokens. It is safe for concurrent use. It
@@ -58,6 +61,7 @@ type Service struct {
 	store    Store
 	now      func() time.Time
 	log      *slog.Logger
+	revoked  func(tokenID string)
 	operator Hash // zero when there is no operator's token
 
 	loaded chan struct{}                     // closed once all records have been read
@@ -70,7 +74,10 @@ type Service struct {
 // good besides the stored ones and is not stored itself; without one, empty, only stored tokens are good.
 // CheckOperatorToken tells whether it is strong enough.
 func New(store Store, operatorToken string, opts Options) *Service {
-	s := &Service{store: store, now: opts.Now, log: opts.Logger, loaded: make(chan struct{})}
+	s := &Service{store: store, now: opts.Now, log: opts.Logger, revoked: opts.Revoked, loaded: make(chan struct{})}
+	if s.revoked == nil {
+		s.revoked = func(string) {}
+	}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -132,7 +139,7 @@ func (s *Service) Authenticate(_ context.Context, secret string) (Principal, err
 	}
 	h := hashOf(secret)
 	if (Record{Hash: s.operator}).matches(h) {
-		return Principal{TokenID: operatorID, Name: operatorID, Role: Operator}, nil
+		return operatorPrincipal(), nil
 	}
 	id, ok := tokenID(secret)
 	if !ok {
@@ -260,12 +267,20 @@ func (s *Service) learn(records ...Record) {
 		return
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	known := maps.Clone(*s.known.Load())
+	var revoked []string
 	for _, r := range records {
-		known[r.ID] = known[r.ID].merge(r)
+		before := known[r.ID]
+		known[r.ID] = before.merge(r)
+		if before.ID != "" && !before.Revoked() && known[r.ID].Revoked() {
+			revoked = append(revoked, r.ID)
+		}
 	}
 	s.known.Store(&known)
+	s.mu.Unlock()
+	for _, id := range revoked {
+		s.revoked(id)
+	}
 }
 
 func (s *Service) isLoaded() bool {
@@ -283,4 +298,36 @@ func (s *Service) markLoaded() {
 	if !s.isLoaded() {
 		close(s.loaded)
 	}
+}
+
+// Principal returns who has the token with an id, also after it has been revoked: what was sent with it before
+// is still theirs. It asks the store for a token that another instance has just made.
+//
+// Errors: ErrUnauthenticated when there is no such token; ErrUnavailable.
+func (s *Service) Principal(ctx context.Context, tokenID string) (Principal, error) {
+	if tokenID == operatorID {
+		return operatorPrincipal(), nil
+	}
+	r, err := s.find(ctx, tokenID)
+	if errors.Is(err, CodeTokenNotFound) {
+		return Principal{}, fmt.Errorf("%w: there is no token with the id %q", ErrUnauthenticated, tokenID)
+	}
+	return r.principal(), err
+}
+
+// Current returns who has the token with an id, while it is good. It works from memory. Errors: ErrUnauthenticated.
+func (s *Service) Current(tokenID string) (Principal, error) {
+	if tokenID == operatorID && s.operator != (Hash{}) {
+		return operatorPrincipal(), nil
+	}
+	r, ok := s.lookup(tokenID)
+	if !ok || r.Revoked() {
+		return Principal{}, ErrUnauthenticated
+	}
+	return r.principal(), nil
+}
+
+// operatorPrincipal is who has the token that the service was started with.
+func operatorPrincipal() Principal {
+	return Principal{TokenID: operatorID, Name: operatorID, Role: Operator}
 }

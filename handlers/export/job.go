@@ -111,6 +111,9 @@ func (j Job) fold(e Event) Job {
 // deleted since.
 func (j Job) mustExpire() bool { return j.Status == StatusCompleted && j.Position < j.recalled }
 
+// MinPosition returns the end of the log when the job was ordered: the file is not older than that.
+func (j Job) MinPosition() uint64 { return max(j.minPosition, j.Position) }
+
 // File returns the name of the file that a completed job has.
 func (j Job) File() FileName { return nameFile(j.App, j.ID, j.Spec.Format, j.Position) }
 

@@ -57,6 +57,9 @@ type Config struct {
 	Exports  Exports
 	Tokens   Tokens
 
+	// Intake knows what became of commands that came as messages. There are no such paths when nil.
+	Intake Intake
+
 	// NewID returns a new ULID: the id of a command or request that has none.
 	NewID func() string
 
@@ -140,6 +143,7 @@ func New(c Config) (*Handler, error) {
 	h.registerTokens()
 	h.registerHealth()
 	h.registerProjections()
+	h.registerCommands()
 	h.mountDownloads()
 	if err := h.mountDocs(); err != nil {
 		return nil, err

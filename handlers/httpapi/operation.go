@@ -104,6 +104,6 @@ func (h *Handler) described(op huma.Operation) *huma.Operation {
 func (h *Handler) problemResponse() *huma.Response {
 	return &huma.Response{
 		Description: "A problem, as RFC 9457 describes it. x-problems lists the codes.",
-		Content:     map[string]*huma.MediaType{problemType: {Schema: h.schemaOf(wire.Problem{})}},
+		Content:     map[string]*huma.MediaType{wire.ProblemType: {Schema: h.schemaOf(wire.Problem{})}},
 	}
 }

@@ -20,9 +20,7 @@ func (a *answer) GetStatus() int { return a.Status }
 func (a *answer) GetHeaders() http.Header { return a.headers }
 
 // ContentType returns the media type of RFC 9457.
-func (a *answer) ContentType(string) string { return problemType }
-
-const problemType = "application/problem+json"
+func (a *answer) ContentType(string) string { return wire.ProblemType }
 
 // problem makes an answer of a code.
 func (h *Handler) problem(code domain.Code, detail string) *answer {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -78,63 +77,16 @@ func (x *Exports) RunExportWorker(ctx context.Context, cfg ExportWorkerConfig) e
 	}
 	const defaultConcurrency = 2
 	positive(&cfg.Concurrency, defaultConcurrency)
-	positive(&cfg.RetryAfter, defaultRetryAfter)
-	positive(&cfg.MaxRetryAfter, defaultMaxRetryAfter)
-	for wait := cfg.RetryAfter; ctx.Err() == nil; wait = min(2*wait, cfg.MaxRetryAfter) {
-		subscriber, err := NewSubscriber(x.js, SubscriberConfig{
-			Consumer: exportWorkers, Concurrency: cfg.Concurrency, CloseTimeout: stopTimeout, AckWait: cfg.AckWait, Logger: cfg.Logger,
-		})
-		if err != nil {
-			return err
-		}
-		// A router that cannot subscribe leaves a goroutine behind, so that it is tried without one first.
-		if _, err = subscriber.open(ctx, StreamExportJobs); err == nil {
-			err = runExportRouter(ctx, subscriber, cfg)
-		}
-		if ctx.Err() != nil {
-			break
-		}
-		cfg.Logger.Warn("exports cannot be worked on; trying again", "error", err)
-		pause(ctx, wait)
-	}
-	return nil
-}
-
-// runExportRouter hands out jobs until ctx ends and then waits for its handlers, or returns why it could not begin.
-func runExportRouter(ctx context.Context, subscriber *Subscriber, cfg ExportWorkerConfig) error {
-	router, err := NewRouter(RouterConfig{
-		RetryAfter: cfg.RetryAfter, MaxRetryAfter: cfg.MaxRetryAfter,
-		Retry:        func(error) bool { return ctx.Err() == nil },
-		CloseTimeout: 2 * stopTimeout, Logger: cfg.Logger,
-	})
-	if err != nil {
-		return err
-	}
-	router.AddConsumerHandler("export", StreamExportJobs, subscriber, func(m *message.Message) error {
-		return workOn(ctx, m, cfg)
-	})
-	ended := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		select {
-		case <-ctx.Done():
-		case <-ended:
-			return
-		}
-		select {
-		case <-router.Running(): // one that is closed before it runs loses its handlers
-		case <-ended:
-			return
-		}
-		if err := router.Close(); err != nil {
-			cfg.Logger.Warn("an export did not stop in time", "error", err)
-		}
-	})
-	// The router must not see ctx end: it would cancel what it is to wait for.
-	err = router.Run(context.WithoutCancel(ctx))
-	close(ended)
-	wg.Wait()
-	return err
+	return worker{
+		what: "exports", stream: StreamExportJobs,
+		subscriber: SubscriberConfig{Consumer: exportWorkers, Concurrency: cfg.Concurrency, CloseTimeout: stopTimeout, AckWait: cfg.AckWait},
+		router: RouterConfig{
+			RetryAfter: cfg.RetryAfter, MaxRetryAfter: cfg.MaxRetryAfter,
+			Retry:        func(error) bool { return ctx.Err() == nil },
+			CloseTimeout: 2 * stopTimeout, Logger: cfg.Logger,
+		},
+		handle: func(m *message.Message) error { return workOn(ctx, m, cfg) },
+	}.run(ctx, x.js)
 }
 
 // workOn handles one message of the queue.

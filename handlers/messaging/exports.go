@@ -3,7 +3,6 @@ package messaging
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -83,7 +82,7 @@ func (x *Exports) Load(ctx context.Context, app domain.AppID, job string) ([]exp
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	subject := jobSubject(app, job)
-	last, err := x.leaderLast(ctx, subject)
+	_, last, err := lastMessage(ctx, x.js.Conn(), StreamExports, subject)
 	if err != nil || last == 0 {
 		return nil, err
 	}
@@ -103,35 +102,6 @@ func (x *Exports) Load(ctx context.Context, app domain.AppID, job string) ([]exp
 
 func jobSubject(app domain.AppID, job string) string {
 	return "accounts.export." + string(app) + "." + job + ".*"
-}
-
-// leaderLast asks the leader of the stream for the sequence of the latest message on a subject, zero
-// for none.
-func (x *Exports) leaderLast(ctx context.Context, subject string) (uint64, error) {
-	req, err := json.Marshal(map[string]string{"last_by_subj": subject})
-	if err != nil {
-		return 0, err
-	}
-	reply, err := x.js.Conn().RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+StreamExports, req)
-	if err != nil {
-		return 0, fmt.Errorf("read %s: %w", subject, err)
-	}
-	var answer struct {
-		Error   *jetstream.APIError `json:"error"`
-		Message struct {
-			Sequence uint64 `json:"seq"`
-		} `json:"message"`
-	}
-	if err := json.Unmarshal(reply.Data, &answer); err != nil {
-		return 0, fmt.Errorf("read %s: %w", subject, err)
-	}
-	switch {
-	case answer.Error == nil:
-		return answer.Message.Sequence, nil
-	case answer.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
-		return 0, nil
-	}
-	return 0, fmt.Errorf("read %s: %w", subject, answer.Error)
 }
 
 // read returns the latest event of each subject, in order, as some replica knows them.

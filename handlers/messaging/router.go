@@ -27,10 +27,14 @@ const (
 	defaultMaxRetryAfter = time.Minute
 )
 
+func (c *RouterConfig) setDefaults() {
+	positive(&c.RetryAfter, defaultRetryAfter)
+	positive(&c.MaxRetryAfter, defaultMaxRetryAfter)
+}
+
 // NewRouter returns a watermill router whose handlers survive a panic and are tried again in their place.
 func NewRouter(cfg RouterConfig) (*message.Router, error) {
-	positive(&cfg.RetryAfter, defaultRetryAfter)
-	positive(&cfg.MaxRetryAfter, defaultMaxRetryAfter)
+	cfg.setDefaults()
 	logger := watermill.LoggerAdapter(watermill.NopLogger{})
 	if cfg.Logger != nil {
 		// What watermill tells at info is of interest to those who look for a fault in it.

@@ -15,6 +15,9 @@ import (
 const (
 	StreamExports    = "EXPORTS"
 	StreamExportJobs = "EXPORT_JOBS"
+	StreamCommands   = "COMMANDS"
+	StreamOutcomes   = "OUTCOMES"
+	StreamDead       = "DEAD"
 )
 
 // ErrStream means that a stream exists but is set up in a way that could lose messages
@@ -56,6 +59,68 @@ func exportJobsConfig(replicas int) jetstream.StreamConfig {
 	}
 }
 
+// Bounds of the streams of commands.
+const (
+	// DefaultMaxWaiting is how many commands of one application and verb may wait; further ones are refused. So
+	// one application cannot use up what is there for all.
+	DefaultMaxWaiting = 100_000
+	maxCommandBytes   = 2 << 30 // of all that wait
+	outcomesLife      = 24 * time.Hour
+	maxOutcomeBytes   = 4 << 30 // about ten million; then the oldest go before their time
+	maxDeadLetters    = 10_000  // of one application; then the oldest go
+	maxDeadBytes      = 1 << 30
+)
+
+// commandsConfig returns the set-up of the queue of commands.
+func commandsConfig(replicas int, maxWaiting int64) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:                 StreamCommands,
+		Description:          "Commands that are to be decided. Written by Rollcall alone, for those who publish on accounts.cmd.>.",
+		Subjects:             []string{commandPrefix + "*.*"},
+		Storage:              jetstream.FileStorage,
+		Replicas:             replicas,
+		Retention:            jetstream.WorkQueuePolicy,
+		Discard:              jetstream.DiscardNew,
+		MaxMsgsPerSubject:    maxWaiting,
+		DiscardNewPerSubject: true,
+		MaxBytes:             maxCommandBytes,
+		AllowAtomicPublish:   true,
+	}
+}
+
+// outcomesConfig returns the set-up of the stream of outcomes, which has one message a command.
+func outcomesConfig(replicas int) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:               StreamOutcomes,
+		Description:        "What became of commands. Written by Rollcall alone.",
+		Subjects:           []string{outcomePrefix + "*.*"},
+		Storage:            jetstream.FileStorage,
+		Replicas:           replicas,
+		Retention:          jetstream.LimitsPolicy,
+		Discard:            jetstream.DiscardOld,
+		MaxAge:             outcomesLife,
+		MaxBytes:           maxOutcomeBytes,
+		MaxMsgsPerSubject:  1,
+		AllowDirect:        true,
+		AllowAtomicPublish: true,
+	}
+}
+
+// deadConfig returns the set-up of the stream of dead letters. What a person has dealt with is erased from it.
+func deadConfig(replicas int) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:              StreamDead,
+		Description:       "Commands that could not be understood. Written by Rollcall alone.",
+		Subjects:          []string{deadPrefix + "*"},
+		Storage:           jetstream.FileStorage,
+		Replicas:          replicas,
+		Retention:         jetstream.LimitsPolicy,
+		Discard:           jetstream.DiscardOld,
+		MaxMsgsPerSubject: maxDeadLetters,
+		MaxBytes:          maxDeadBytes,
+	}
+}
+
 // openStream returns a stream, which it creates when there is none. A stream that is set up
 // otherwise is ErrStream; nothing is changed about it.
 func openStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (jetstream.Stream, error) {
@@ -93,8 +158,11 @@ func checkStream(got, want jetstream.StreamConfig) error {
 	check(max(got.MaxMsgsPerSubject, 0) == max(want.MaxMsgsPerSubject, 0), "max_msgs_per_subject", got.MaxMsgsPerSubject, want.MaxMsgsPerSubject)
 	check(got.MaxAge == want.MaxAge, "max_age", got.MaxAge, want.MaxAge)
 	check(got.MaxMsgs <= 0, "max_msgs", got.MaxMsgs, "no limit")
-	check(got.MaxBytes <= 0, "max_bytes", got.MaxBytes, "no limit")
+	check(max(got.MaxBytes, 0) == max(want.MaxBytes, 0), "max_bytes", got.MaxBytes, want.MaxBytes)
 	check(got.AllowDirect || !want.AllowDirect, "allow_direct", got.AllowDirect, want.AllowDirect)
+	check(got.AllowAtomicPublish || !want.AllowAtomicPublish, "allow_atomic", got.AllowAtomicPublish, want.AllowAtomicPublish)
+	check(!got.DenyDelete, "deny_delete", got.DenyDelete, false)
+	check(!got.AllowRollup, "allow_rollup_hdrs", got.AllowRollup, false)
 	check(!got.NoAck, "no_ack", got.NoAck, false)
 	check(!got.Sealed, "sealed", got.Sealed, false)
 	check(got.SubjectTransform == nil, "subject_transform", got.SubjectTransform != nil, false)

@@ -10,6 +10,7 @@ import (
 	"rollcall/handlers/access"
 	"rollcall/handlers/command"
 	"rollcall/handlers/export"
+	"rollcall/handlers/intake"
 )
 
 // Codes that only transports give. Those of the domain and the use cases come as they are.
@@ -80,6 +81,8 @@ func NewCodes(commandID string) Codes {
 		{domain.CodeAppNotFound, 404, "There is no such application"},
 		{domain.CodeAccountNotFound, 404, "There is no such account"},
 		{export.CodeNotFound, 404, "There is no such export"},
+		{intake.CodeNoOutcome, 404, "Nothing is known of the command"},
+		{intake.CodeNoDeadLetter, 404, "There is no such dead command"},
 		{access.CodeTokenNotFound, 404, "There is no such token"},
 		{CodeMethod, 405, "The path does not take this method"},
 		{CodeTimeout, 408, "The body did not arrive in time"},

@@ -14,6 +14,9 @@ import (
 // DocsPath is the page of the HTTP API that explains each code.
 const DocsPath = "/docs"
 
+// ProblemType is the media type of a Problem, of RFC 9457.
+const ProblemType = "application/problem+json"
+
 // Problem is the answer to a request that was not fulfilled, as RFC 9457
 // describes it, with a stable code and the fields that are wrong.
 type Problem struct {

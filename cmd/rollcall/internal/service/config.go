@@ -12,6 +12,7 @@ import (
 
 	"rollcall/eventstore/keyring"
 	"rollcall/handlers/access"
+	"rollcall/handlers/messaging"
 )
 
 // Config tells where a service keeps its data and how it is reached.
@@ -35,6 +36,9 @@ type Config struct {
 	PublicURL string
 	// OpenMetrics lets anyone read the metrics, who otherwise need an operator's token.
 	OpenMetrics bool
+	// MaxWaiting is how many commands of one application and verb may wait to be decided, messaging.DefaultMaxWaiting when
+	// zero; further ones are refused.
+	MaxWaiting int64
 	// StopTimeout bounds how long Stop waits for requests in flight, 30 seconds when zero.
 	StopTimeout time.Duration
 	// Version is shown in the API's description.
@@ -59,6 +63,9 @@ func (c Config) withDefaults() (Config, error) {
 	c.Data = data
 	if c.StopTimeout == 0 {
 		c.StopTimeout = defaultStopTimeout
+	}
+	if c.MaxWaiting == 0 {
+		c.MaxWaiting = messaging.DefaultMaxWaiting
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -7,6 +7,7 @@ import (
 
 	"rollcall/eventstore/jetstream"
 	"rollcall/handlers/access"
+	"rollcall/handlers/messaging"
 )
 
 // authTimeout bounds how long a NATS client waits to be told whether it may connect.
@@ -20,19 +21,28 @@ type gate struct {
 
 func (g *gate) open(s *access.Service) { g.tokens.Store(s) }
 
-// authenticate lets operators hear what is published under accounts. A token is given alone or as the
-// password of the user "token". Nobody may publish, see jetstream.Permissions. The other roles have
-// no rights on NATS.
-func (g *gate) authenticate(user, password string) (jetstream.Permissions, bool) {
+// authenticate lets in whoever has a token, as the guest named by the token's id. A token is given alone or as the
+// password of the user "token".
+func (g *gate) authenticate(user, password string) (jetstream.Guest, bool) {
 	tokens := g.tokens.Load()
 	if tokens == nil || user != "" && user != "token" {
-		return jetstream.Permissions{}, false
+		return jetstream.Guest{}, false
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), authTimeout)
 	defer cancel()
 	who, err := tokens.Authenticate(ctx, password)
-	if err != nil || !who.May(access.Operate, "") {
-		return jetstream.Permissions{}, false
+	if err != nil {
+		return jetstream.Guest{}, false
 	}
-	return jetstream.Permissions{Subscribe: []string{"accounts.>"}}, true
+	rights := messaging.RightsOf(who)
+	guest := jetstream.Guest{Name: who.TokenID, Hears: rights.Hears}
+	for _, l := range rights.Requests {
+		guest.Requests = append(guest.Requests, jetstream.Request(l))
+	}
+	return guest, true
+}
+
+// identify tells whose token a request was sent with.
+func identify(tokens *access.Service) messaging.Identify {
+	return messaging.IdentifyBy(func(i messaging.RequestInfo) (string, bool) { return jetstream.GuestOf(i.Account) }, tokens.Current)
 }

@@ -28,6 +28,7 @@ import (
 	"rollcall/handlers/export"
 	"rollcall/handlers/export/files"
 	"rollcall/handlers/httpapi"
+	"rollcall/handlers/intake"
 	"rollcall/handlers/messaging"
 	"rollcall/handlers/query"
 	"rollcall/projections"
@@ -48,6 +49,10 @@ type Service struct {
 	tokens        *access.Service
 	operatorToken string
 	reactor       *erasure.Reactor
+	commands      *command.Service
+	queries       *query.Service
+	intake        *intake.Service
+	dead          *messaging.DeadLetters
 	exports       *export.Service
 	queue         *messaging.Exports
 	files         *files.Store
@@ -85,7 +90,7 @@ func (s *Service) start(ctx context.Context) error {
 		return err
 	}
 	for _, step := range []func(context.Context) error{
-		s.startLog, s.openList, s.openTokens, s.openExports, s.openErasure, s.checkPositions, s.serve,
+		s.startLog, s.openList, s.openTokens, s.openExports, s.openErasure, s.openIntake, s.checkPositions, s.serve,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -151,9 +156,16 @@ func (s *Service) startLog(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.tokens = access.New(tokens, s.operatorToken, access.Options{Logger: s.logger})
+	s.tokens = access.New(tokens, s.operatorToken, access.Options{Logger: s.logger, Revoked: s.throwOut})
 	gate.open(s.tokens)
 	return nil
+}
+
+// throwOut ends the NATS connections of a token that has been revoked.
+func (s *Service) throwOut(tokenID string) {
+	if err := s.log.ThrowOut(tokenID); err != nil {
+		s.logger.Error("a revoked token may still be connected over NATS; restart the service", "token", tokenID, "error", err)
+	}
 }
 
 func (s *Service) openList(ctx context.Context) (err error) {
@@ -211,6 +223,9 @@ func (s *Service) serve(context.Context) error {
 		s.run("projection "+r.Status().Name, r.Run)
 	}
 	s.runExports()
+	if err := s.runIntake(); err != nil {
+		return err
+	}
 	s.metrics.registry.MustRegister(projectionCollector{s.runners})
 	handler, err := s.handler()
 	if err != nil {
@@ -222,9 +237,10 @@ func (s *Service) serve(context.Context) error {
 
 func (s *Service) handler() (*httpapi.Handler, error) {
 	return httpapi.New(httpapi.Config{
-		Commands:     command.New(s.store, codec.New(s.keys), s.keys, command.Options{Observe: s.metrics.observe}),
-		Queries:      query.New(s.list, s.waitForList, query.Options{}),
+		Commands:     s.commands,
+		Queries:      s.queries,
 		Exports:      s.exports,
+		Intake:       s.intake,
 		NewID:        func() string { return ulid.Make().String() },
 		Ready:        s.Ready,
 		Tokens:       s.tokens,

@@ -1,0 +1,58 @@
+package service
+
+import (
+	"context"
+
+	"github.com/oklog/ulid/v2"
+
+	"rollcall/eventstore/codec"
+	"rollcall/handlers/command"
+	"rollcall/handlers/intake"
+	"rollcall/handlers/messaging"
+	"rollcall/handlers/query"
+)
+
+// openIntake opens what commands come in by, and the use cases behind it.
+func (s *Service) openIntake(ctx context.Context) error {
+	s.commands = command.New(s.store, codec.New(s.keys), s.keys, command.Options{Observe: s.metrics.observe})
+	s.queries = query.New(s.list, s.waitForList, query.Options{})
+	if err := messaging.OpenCommands(ctx, s.js, 1, s.cfg.MaxWaiting); err != nil {
+		return err
+	}
+	outcomes, err := messaging.OpenOutcomes(ctx, s.js, 1)
+	if err != nil {
+		return err
+	}
+	s.closing("outcomes", func() error { outcomes.Close(); return nil })
+	if s.dead, err = messaging.OpenDeadLetters(ctx, s.js, 1); err != nil {
+		return err
+	}
+	s.intake, err = intake.New(intake.Config{
+		Commands: s.commands, Exports: s.exports, Senders: s.tokens, Outcomes: outcomes, DeadLetters: s.dead, Wrote: s.queries.Wrote,
+	})
+	return err
+}
+
+// runIntake begins to take commands and requests in from NATS, and to decide them.
+func (s *Service) runIntake() error {
+	identify := identify(s.tokens)
+	ingress, err := messaging.NewIngress(s.js, identify, s.logger)
+	if err != nil {
+		return err
+	}
+	requests, err := messaging.NewRPC(s.conn, messaging.RPCConfig{
+		Commands: s.commands, Queries: s.queries, Identify: identify, Version: s.cfg.Version, Logger: s.logger,
+		NewID: func() string { return ulid.Make().String() },
+	})
+	if err != nil {
+		return err
+	}
+	s.run("the intake of commands", ingress.Run)
+	s.run("requests over NATS", requests.Run)
+	s.run("the worker of commands", func(ctx context.Context) error {
+		return messaging.RunCommands(ctx, s.js, messaging.CommandsConfig{
+			Decide: s.intake.Decide, Bury: s.intake.Bury, DeadLetters: s.dead, Logger: s.logger,
+		})
+	})
+	return nil
+}

@@ -1,0 +1,158 @@
+package messaging
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"rollcall/domain"
+	"rollcall/handlers/intake"
+)
+
+// DeadLetters keeps dead letters in their stream. It implements intake.DeadLetters, and watermill's message.Publisher for
+// the poison queue, which hands it messages of a Subscriber.
+type DeadLetters struct {
+	js     jetstream.JetStream
+	stream jetstream.Stream
+}
+
+var (
+	_ intake.DeadLetters = (*DeadLetters)(nil)
+	_ message.Publisher  = (*DeadLetters)(nil)
+)
+
+// OpenDeadLetters opens the stream DEAD, and creates it on the given number of servers where there is none; zero
+// replicas means one. ErrStream when it exists with another set-up.
+func OpenDeadLetters(ctx context.Context, js jetstream.JetStream, replicas int) (*DeadLetters, error) {
+	stream, err := openStream(ctx, js, deadConfig(replicas))
+	if err != nil {
+		return nil, err
+	}
+	return &DeadLetters{js: js, stream: stream}, nil
+}
+
+// Publish keeps messages that were delivered by a Subscriber as dead letters, whole. The topic means nothing.
+func (d *DeadLetters) Publish(_ string, messages ...*message.Message) error {
+	for _, m := range messages {
+		r := ReceivedOf(m.Context())
+		app, _ := appAndVerb(r.Subject, commandPrefix)
+		dead := &nats.Msg{Subject: deadSubject(app), Data: m.Payload, Header: nats.Header{
+			headerDeadSubject: {r.Subject},
+			headerDeadCode:    {m.Metadata.Get(headerDeadCode)},
+			headerDeadReason:  {oneLine(m.Metadata.Get(middleware.ReasonForPoisonedKey))},
+		}}
+		for name, values := range r.Header {
+			if !reserved(name) {
+				dead.Header[name] = values
+			}
+		}
+		ctx, cancel := context.WithTimeout(m.Context(), defaultTimeout)
+		_, err := d.js.PublishMsg(ctx, dead, jetstream.WithMsgID(fmt.Sprintf("%s-%d", r.Stream, r.Sequence)))
+		cancel()
+		if err != nil {
+			return fmt.Errorf("keep a dead letter of %s: %w", r.Subject, err)
+		}
+	}
+	return nil
+}
+
+// Close implements message.Publisher. There is nothing to close.
+func (d *DeadLetters) Close() error { return nil }
+
+// oneLine makes a text fit into a header.
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// List returns dead letters in their order.
+func (d *DeadLetters) List(ctx context.Context, app domain.AppID, after uint64, limit int) ([]intake.DeadLetter, error) {
+	subject := deadPrefix + "*"
+	if app != "" {
+		subject = deadSubject(app)
+	}
+	letters := []intake.DeadLetter{}
+	for len(letters) < limit {
+		m, err := d.stream.GetMsg(ctx, after+1, jetstream.WithGetMsgSubject(subject))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read dead letters: %w", err)
+		}
+		letters = append(letters, deadLetterOf(m))
+		after = m.Sequence
+	}
+	return letters, nil
+}
+
+// Get returns a dead letter.
+func (d *DeadLetters) Get(ctx context.Context, id uint64) (intake.DeadLetter, error) {
+	m, err := d.get(ctx, id)
+	if err != nil {
+		return intake.DeadLetter{}, err
+	}
+	return deadLetterOf(m), nil
+}
+
+func (d *DeadLetters) get(ctx context.Context, id uint64) (*jetstream.RawStreamMsg, error) {
+	if id == 0 { // to the client, the first one
+		return nil, intake.ErrNoDeadLetter
+	}
+	m, err := d.stream.GetMsg(ctx, id)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, fmt.Errorf("%w: %d", intake.ErrNoDeadLetter, id)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read dead letter %d: %w", id, err)
+	}
+	return m, nil
+}
+
+// deadLetterOf reads a message of the stream.
+func deadLetterOf(m *jetstream.RawStreamMsg) intake.DeadLetter {
+	cmd, _ := readCommand(m.Header.Get(headerDeadSubject), m.Header, m.Data) // what is known of it
+	l := intake.DeadLetter{
+		ID: m.Sequence, Time: m.Time, App: cmd.App, Verb: string(cmd.Verb), CommandID: cmd.ID, Sender: cmd.Sender,
+		Code: domain.Code(m.Header.Get(headerDeadCode)), Reason: m.Header.Get(headerDeadReason), Data: m.Data,
+	}
+	if !l.App.Valid() {
+		l.App = ""
+	}
+	return l
+}
+
+// Requeue puts the message of a dead letter into the stream of commands again.
+func (d *DeadLetters) Requeue(ctx context.Context, id uint64) error {
+	m, err := d.get(ctx, id)
+	if err != nil {
+		return err
+	}
+	again := &nats.Msg{Subject: m.Header.Get(headerDeadSubject), Data: m.Data, Header: nats.Header{}}
+	for name, values := range m.Header {
+		if name != headerDeadSubject && name != headerDeadCode && name != headerDeadReason && !reserved(name) {
+			again.Header[name] = values
+		}
+	}
+	if _, err := d.js.PublishMsg(ctx, again); err != nil {
+		return fmt.Errorf("publish on %s: %w", again.Subject, err)
+	}
+	return nil
+}
+
+// Remove removes a dead letter and overwrites its bytes.
+func (d *DeadLetters) Remove(ctx context.Context, id uint64) error {
+	err := d.stream.SecureDeleteMsg(ctx, id)
+	if err != nil && !errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
+		return fmt.Errorf("remove dead letter %d: %w", id, err)
+	}
+	if err != nil {
+		if _, gerr := d.get(ctx, id); !errors.Is(gerr, intake.ErrNoDeadLetter) {
+			return fmt.Errorf("remove dead letter %d: %w", id, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,40 @@
+package messaging
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// lastMessage asks the leader of a stream for the latest message on a subject. The sequence is zero when there
+// is none. A direct get could be answered by a replica that is behind.
+func lastMessage(ctx context.Context, nc *nats.Conn, stream, subject string) (data []byte, sequence uint64, err error) {
+	req, err := json.Marshal(map[string]string{"last_by_subj": subject})
+	if err != nil {
+		return nil, 0, err
+	}
+	reply, err := nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+stream, req)
+	if err != nil {
+		return nil, 0, fmt.Errorf("read from stream %s: %w", stream, err)
+	}
+	var answer struct {
+		Error   *jetstream.APIError `json:"error"`
+		Message struct {
+			Sequence uint64 `json:"seq"`
+			Data     []byte `json:"data"`
+		} `json:"message"`
+	}
+	if err := json.Unmarshal(reply.Data, &answer); err != nil {
+		return nil, 0, fmt.Errorf("read from stream %s: %w", stream, err)
+	}
+	switch {
+	case answer.Error == nil:
+		return answer.Message.Data, answer.Message.Sequence, nil
+	case answer.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
+		return nil, 0, nil
+	}
+	return nil, 0, fmt.Errorf("read from stream %s: %w", stream, answer.Error)
+}
