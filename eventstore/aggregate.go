@@ -22,6 +22,10 @@ const subjectPrefix = "accounts.evt."
 // AllSubjects matches the subject of every event in the log.
 const AllSubjects = subjectPrefix + ">"
 
+// StoredPrefix begins the subject on which the server tells of a message once it is in a stream, before the subject that the
+// message was published on. What is published may still be refused; what is told of there is not.
+const StoredPrefix = "stored."
+
 // AggregateID names one aggregate: the unit that an append guards. The zero
 // value names nothing and is refused by Store.Append.
 type AggregateID struct {

@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"rollcall/eventstore"
 )
 
 // Guest is what a client from outside may do. The zero value is refused.
@@ -23,8 +25,8 @@ type Guest struct {
 	Name string
 	// Requests are the subjects that it may publish on.
 	Requests []Request
-	// Hears are the subjects of the process that it may subscribe to, with the wildcards of NATS, besides the
-	// answers to its requests.
+	// Hears are the subjects of streams that it may subscribe to, with the wildcards of NATS, besides the answers to its
+	// requests. It hears what has been stored, not what has only been published.
 	Hears []string
 }
 
@@ -168,15 +170,16 @@ func (a *authenticator) lead(account, inside *server.Account, r Request) error {
 	return account.AddServiceImport(inside, r.From, to)
 }
 
-// let makes what is published inside be heard in an account.
+// let makes what is stored inside on a subject be heard on it in an account.
 func (a *authenticator) let(account, inside *server.Account, subject string) error {
-	if key := "hear " + subject; !a.exported[key] {
-		if err := inside.AddStreamExport(subject, nil); err != nil {
+	stored := eventstore.StoredPrefix + subject
+	if !a.exported[stored] {
+		if err := inside.AddStreamExport(stored, nil); err != nil {
 			return err
 		}
-		a.exported[key] = true
+		a.exported[stored] = true
 	}
-	return account.AddStreamImport(inside, subject, "")
+	return account.AddMappedStreamImport(inside, stored, subject)
 }
 
 // named tells whether the guest has a name that an account can have.

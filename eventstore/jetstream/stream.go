@@ -35,6 +35,7 @@ func streamConfig(cfg Config) jetstream.StreamConfig {
 		DenyPurge:          true,
 		AllowDirect:        true,
 		AllowAtomicPublish: true,
+		RePublish:          &jetstream.RePublish{Source: ">", Destination: eventstore.StoredPrefix + ">"},
 	}
 }
 
@@ -56,8 +57,15 @@ func openStream(ctx context.Context, js jetstream.JetStream, cfg Config) (jetstr
 	if err != nil {
 		return nil, unavailable("open stream "+cfg.Stream, err)
 	}
-	if err := checkConfig(stream.CachedInfo().Config, streamConfig(cfg)); err != nil {
+	got := stream.CachedInfo().Config
+	if err := checkConfig(got, streamConfig(cfg)); err != nil {
 		return nil, err
+	}
+	if got.RePublish == nil { // of a log that was made before others could hear it
+		got.RePublish = streamConfig(cfg).RePublish
+		if stream, err = js.UpdateStream(ctx, got); err != nil {
+			return nil, unavailable("have stream "+cfg.Stream+" tell of what is stored", err)
+		}
 	}
 	return stream, nil
 }
@@ -92,6 +100,9 @@ func checkConfig(got, want jetstream.StreamConfig) error {
 	check(len(got.Sources) == 0, "sources", len(got.Sources), 0)
 	check(got.SubjectTransform == nil, "subject_transform", got.SubjectTransform != nil, false)
 	check(got.PersistMode != jetstream.AsyncPersistMode, "persist_mode", got.PersistMode, jetstream.DefaultPersistMode)
+	if r := got.RePublish; r != nil {
+		check(*r == *want.RePublish, "republish", *r, *want.RePublish)
+	}
 	if len(wrong) > 0 {
 		return fmt.Errorf("%w: stream %s: %s; correct the stream with the nats command line and start again",
 			ErrConfig, got.Name, strings.Join(wrong, "; "))

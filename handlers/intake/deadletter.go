@@ -19,8 +19,9 @@ type DeadLetter struct {
 	CommandID string       // empty when it has none
 	Sender    string       // id of the token that it was sent with
 	Code      domain.Code
-	Reason    string // for people
-	Data      []byte // the body, whole
+	Reason    string              // for people
+	Fields    []domain.FieldError // known when it is buried
+	Data      []byte              // the body, whole
 }
 
 // DeadLetters keeps dead letters. Implementations are safe for concurrent use.
@@ -50,7 +51,7 @@ func (s *Service) Bury(ctx context.Context, d DeadLetter) error {
 		return nil
 	}
 	o := Outcome{
-		App: d.App, CommandID: d.CommandID, Verb: Verb(d.Verb), Status: Dead, Time: s.cfg.Now().UTC(), Code: d.Code, Detail: d.Reason,
+		App: d.App, CommandID: d.CommandID, Verb: Verb(d.Verb), Status: Dead, Time: s.cfg.Now().UTC(), Code: d.Code, Detail: d.Reason, Fields: d.Fields,
 	}
 	who, err := s.cfg.Senders.Principal(ctx, d.Sender)
 	switch {

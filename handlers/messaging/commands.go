@@ -101,7 +101,7 @@ func (c CommandsConfig) bury(ctx context.Context, m *message.Message, r Received
 	}
 	m.Metadata.Set(headerDeadCode, string(u.Code))
 	d := intake.DeadLetter{
-		Time: r.Stored, App: cmd.App, Verb: string(cmd.Verb), CommandID: cmd.ID, Sender: cmd.Sender, Code: u.Code, Reason: u.Detail,
+		Time: r.Stored, App: cmd.App, Verb: string(cmd.Verb), CommandID: cmd.ID, Sender: cmd.Sender, Code: u.Code, Reason: u.Detail, Fields: u.Fields,
 	}
 	if berr := c.Bury(ctx, d); berr != nil {
 		return berr

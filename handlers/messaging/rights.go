@@ -9,7 +9,8 @@ import (
 type Rights struct {
 	// Requests lead from the subjects that they publish on to those where the service listens.
 	Requests []Lead
-	// Hears are the subjects that they subscribe to.
+	// Hears are the subjects of streams that they subscribe to. What they hear is what has been stored, which the server tells on
+	// the same subject below eventstore.StoredPrefix.
 	Hears []string
 }
 

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"rollcall/eventstore"
 )
 
 // Names of streams.
@@ -125,6 +127,9 @@ func deadConfig(replicas int) jetstream.StreamConfig {
 // otherwise is ErrStream; nothing is changed about it.
 func openStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (jetstream.Stream, error) {
 	want.Replicas = max(want.Replicas, 1)
+	if want.Retention == jetstream.LimitsPolicy {
+		want.RePublish = &jetstream.RePublish{Source: ">", Destination: eventstore.StoredPrefix + ">"}
+	}
 	stream, err := js.Stream(ctx, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		stream, err = js.CreateStream(ctx, want)
@@ -135,8 +140,15 @@ func openStream(ctx context.Context, js jetstream.JetStream, want jetstream.Stre
 	if err != nil {
 		return nil, fmt.Errorf("open stream %s: %w", want.Name, err)
 	}
-	if err := checkStream(stream.CachedInfo().Config, want); err != nil {
+	got := stream.CachedInfo().Config
+	if err := checkStream(got, want); err != nil {
 		return nil, err
+	}
+	if got.RePublish == nil && want.RePublish != nil { // of a stream that was made before others could hear it
+		got.RePublish = want.RePublish
+		if stream, err = js.UpdateStream(ctx, got); err != nil {
+			return nil, fmt.Errorf("have stream %s tell of what is stored: %w", want.Name, err)
+		}
 	}
 	return stream, nil
 }
@@ -166,6 +178,9 @@ func checkStream(got, want jetstream.StreamConfig) error {
 	check(!got.NoAck, "no_ack", got.NoAck, false)
 	check(!got.Sealed, "sealed", got.Sealed, false)
 	check(got.SubjectTransform == nil, "subject_transform", got.SubjectTransform != nil, false)
+	if r := got.RePublish; r != nil {
+		check(want.RePublish != nil && *r == *want.RePublish, "republish", *r, want.RePublish)
+	}
 	if len(wrong) > 0 {
 		return fmt.Errorf("%w: stream %s: %s; correct the stream with the nats command line and start again",
 			ErrStream, got.Name, strings.Join(wrong, "; "))
