@@ -78,8 +78,13 @@ func command(ctx context.Context, t *testing.T, env []string, args ...string) *e
 // serveOn starts rollcall serve on a data folder and free ports, without waiting. The end of the test ends it.
 func serveOn(t *testing.T, data string, env ...string) *process {
 	t.Helper()
+	return startServing(t, data, []string{"--nats-listen", "127.0.0.1:0"}, env...)
+}
+
+func startServing(t *testing.T, data string, flags []string, env ...string) *process {
+	t.Helper()
 	p := &process{data: data, greeted: make(chan struct{}), exited: make(chan struct{})}
-	p.cmd = command(context.Background(), t, env, "serve", "--data", data, "--listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0")
+	p.cmd = command(context.Background(), t, env, append([]string{"serve", "--data", data, "--listen", "127.0.0.1:0"}, flags...)...)
 	p.cmd.Stderr = &p.errors
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
@@ -121,7 +126,18 @@ func (p *process) read(stdout io.Reader) {
 // serve starts rollcall serve and waits until it serves.
 func serve(t *testing.T, data string, env ...string) *process {
 	t.Helper()
-	p := serveOn(t, data, env...)
+	return serving(t, serveOn(t, data, env...))
+}
+
+// serveWith is serve with other flags.
+func serveWith(t *testing.T, data string, flags []string, env ...string) *process {
+	t.Helper()
+	return serving(t, startServing(t, data, flags, env...))
+}
+
+// serving waits until a process serves.
+func serving(t *testing.T, p *process) *process {
+	t.Helper()
 	select {
 	case <-p.greeted:
 	case <-p.exited:

@@ -21,7 +21,7 @@ import (
 type EmbeddedConfig struct {
 	// Dir is the folder of the store. It is created when absent. One process at a time uses it.
 	Dir string
-	// Listen is the host:port that others connect to, port 0 for any free one. Empty: nobody else can.
+	// Listen is the host:port that others connect to once Accept is called, port 0 for any free one. Empty: nobody else can.
 	Listen string
 	// Logger gets the log of the server. Nothing is logged when nil.
 	Logger *slog.Logger
@@ -37,6 +37,8 @@ type Embedded struct {
 	lock   *os.File
 	auth   *authenticator
 	dir    string
+	listen string
+	log    *serverLog
 }
 
 const (
@@ -57,7 +59,7 @@ func StartEmbedded(cfg EmbeddedConfig) (*Embedded, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Embedded{lock: lock, dir: cfg.Dir, auth: newAuthenticator(cfg.Authenticate)}
+	e := &Embedded{lock: lock, dir: cfg.Dir, listen: cfg.Listen, auth: newAuthenticator(cfg.Authenticate)}
 	if err := e.start(cfg); err != nil {
 		return nil, errors.Join(err, e.lock.Close())
 	}
@@ -82,7 +84,7 @@ func (e *Embedded) start(cfg EmbeddedConfig) error {
 		NoFastProducerStall:        true,
 		MaxPayload:                 maxPayload,
 		NoSigs:                     true,
-		DontListen:                 cfg.Listen == "",
+		DontListen:                 true, // until Accept
 		Host:                       host,
 		Port:                       port,
 		CustomClientAuthentication: e.auth,
@@ -90,13 +92,13 @@ func (e *Embedded) start(cfg EmbeddedConfig) error {
 	if e.server, err = server.NewServer(opts); err != nil {
 		return fmt.Errorf("start the log in %s: %w", cfg.Dir, err)
 	}
-	logger := &serverLog{log: cfg.Logger}
-	e.server.SetLoggerV2(logger, false, false, false)
+	e.log = &serverLog{log: cfg.Logger}
+	e.server.SetLoggerV2(e.log, false, false, false)
 	e.server.Start()
 	// The server starts in this goroutine: when it is not running now, it has said why.
-	if logger.isFatal() || !e.server.Running() || !e.server.ReadyForConnections(startTimeout) || !e.server.JetStreamEnabled() {
+	if e.log.isFatal() || !e.server.Running() || !e.server.ReadyForConnections(startTimeout) || !e.server.JetStreamEnabled() {
 		e.stopServer()
-		return fmt.Errorf("start the log in %s: the server did not come up: %s", cfg.Dir, logger.lastError())
+		return fmt.Errorf("start the log in %s: the server did not come up: %s", cfg.Dir, e.log.lastError())
 	}
 	e.auth.serveGuests(e.server)
 	return nil
@@ -202,6 +204,19 @@ func (e *Embedded) URL() string {
 		return ""
 	}
 	return "nats://" + addr.String()
+}
+
+// Accept begins to let others connect, where an address to listen on was given. Call it once, when Authenticate knows all who may: a
+// client gives up for good that is refused twice.
+func (e *Embedded) Accept() error {
+	if e.listen == "" {
+		return nil
+	}
+	e.server.AcceptLoop(nil)
+	if e.server.Addr() == nil {
+		return fmt.Errorf("listen on %s for NATS clients: %s; stop what listens there or choose another address", e.listen, e.log.lastError())
+	}
+	return nil
 }
 
 // ThrowOut ends the connections of a guest. One whose credentials end is to be refused by Authenticate first; then no

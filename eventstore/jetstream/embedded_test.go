@@ -75,6 +75,9 @@ func startServer(t *testing.T, authenticate jetstream.Authenticate) server {
 			t.Error(err)
 		}
 	})
+	if err := s.Accept(); err != nil {
+		t.Fatal(err)
+	}
 	if s.nc, err = s.Connect(); err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +148,13 @@ func TestAnAddressThatCannotBeListenedOnIsRefusedAndReleasesTheFolder(t *testing
 	defer l.Close()
 	dir := t.TempDir()
 	for _, listen := range []string{l.Addr().String(), "127.0.0.1:no-such-port", "127.0.0.1"} {
-		_, err := jetstream.StartEmbedded(jetstream.EmbeddedConfig{Dir: dir, Listen: listen})
+		e, err := jetstream.StartEmbedded(jetstream.EmbeddedConfig{Dir: dir, Listen: listen})
+		if err == nil {
+			err = e.Accept()
+			if serr := e.Stop(); serr != nil {
+				t.Fatal(serr)
+			}
+		}
 		if err == nil || !strings.Contains(err.Error(), listen) {
 			t.Fatalf("start on %s: %v, want an error that names the address", listen, err)
 		}

@@ -76,15 +76,15 @@ type Item struct {
 type Outcomes interface {
 	// Load returns the outcome of a command, or ErrNoOutcome.
 	Load(ctx context.Context, app domain.AppID, commandID string) (Outcome, error)
-	// Keep keeps an outcome, on disk when it returns. A final one is never replaced: ErrDecided. After
-	// any other error it may have been kept.
+	// Keep keeps an outcome, on disk when it returns. A final one is never replaced, and another only by a final
+	// one: ErrDecided. After any other error it may have been kept.
 	Keep(ctx context.Context, o Outcome) error
 }
 
 // Errors of Outcomes. Test for them with errors.Is.
 var (
 	ErrNoOutcome = errors.New("there is no outcome of that command")
-	ErrDecided   = errors.New("the command has a final outcome")
+	ErrDecided   = errors.New("the command has an outcome")
 )
 
 // CodeNoOutcome is the code of a rejection: nothing is known of a command.

@@ -54,7 +54,7 @@ func (o *Outcomes) load(ctx context.Context, app domain.AppID, commandID string)
 	return out, sequence, err
 }
 
-// Keep keeps an outcome under the guard that no final one is there.
+// Keep keeps an outcome under the guard that there is none, or a dead one that this one replaces.
 func (o *Outcomes) Keep(ctx context.Context, out intake.Outcome) error {
 	data, err := marshalOutcome(out)
 	if err != nil {
@@ -74,7 +74,7 @@ func (o *Outcomes) Keep(ctx context.Context, out intake.Outcome) error {
 		case errors.Is(err, intake.ErrNoOutcome): // its time was over a moment ago
 		case err != nil:
 			return err
-		case had.Status.Final():
+		case had.Status.Final() || !out.Status.Final():
 			return fmt.Errorf("%w: %s", intake.ErrDecided, had.Status)
 		}
 		replaces = sequence

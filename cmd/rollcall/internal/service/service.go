@@ -231,6 +231,9 @@ func (s *Service) serve(context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := s.log.Accept(); err != nil {
+		return fmt.Errorf("%w with --nats-listen", err)
+	}
 	s.web = serve(s.listener, s.metrics.around(handler), handler.Drain, s.logger)
 	return nil
 }
