@@ -212,7 +212,7 @@ func (e *Embedded) Accept() error {
 	if e.listen == "" {
 		return nil
 	}
-	e.server.AcceptLoop(nil)
+	e.server.AcceptLoop(make(chan struct{})) // it returns at once; the channel is for those who wait elsewhere
 	if e.server.Addr() == nil {
 		return fmt.Errorf("listen on %s for NATS clients: %s; stop what listens there or choose another address", e.listen, e.log.lastError())
 	}
