@@ -29,7 +29,7 @@ type CommandsConfig struct {
 	// Bury keeps that a command is dead, see intake.Service.
 	Bury        func(ctx context.Context, d intake.DeadLetter) error
 	DeadLetters *DeadLetters
-	// Concurrency is how many commands are decided at once: 256. Those that wait to be written to the log together
+	// Concurrency is how many commands are decided at once: 1,024. Those that wait to be written to the log together
 	// share the write.
 	Concurrency int
 	// RetryAfter and MaxRetryAfter are the pause before a command is tried again that met with trouble, and what it
@@ -54,7 +54,7 @@ func RunCommands(ctx context.Context, js jetstream.JetStream, cfg CommandsConfig
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	const defaultConcurrency, maxHeld = 256, 4096
+	const defaultConcurrency, maxHeld = 1024, 4096
 	const retryAfter, maxRetryAfter = 200 * time.Millisecond, 30 * time.Second
 	positive(&cfg.Concurrency, defaultConcurrency)
 	positive(&cfg.RetryAfter, retryAfter)

@@ -12,10 +12,10 @@ import (
 	"github.com/synadia-io/orbit.go/jetstreamext"
 )
 
-// Bounds of a group. A server that writes every message to disk before it acknowledges takes about
-// 4,000 single messages a second from any number of publishers, but several times as many in
-// atomic batches, which it writes as a whole.
+// Bounds of a group. A server that writes every message to disk before it acknowledges takes about 4,000 single messages a second
+// from any number of publishers. An atomic batch is written as a whole, which takes as long as about eight of them.
 const (
+	maxGroupSingles  = 8
 	maxGroupMessages = 512 // the server's limit is 1,000
 	maxGroupBytes    = 4 << 20
 )
@@ -23,18 +23,20 @@ const (
 // errGroupClosed means that nothing more is published.
 var errGroupClosed = errors.New("nothing more is published: it is being stopped")
 
-// group publishes messages to streams so that those that wait together share one write to disk, in the order in which
-// they were added. It is safe for concurrent use.
+// group publishes messages to a stream in the order in which they were added. Few are published one by one, side by side; of
+// many that wait, as many as fit go as one atomic batch and share one write to disk. It is safe for concurrent use.
 type group struct {
 	js      jetstream.JetStream
 	timeout time.Duration
 
-	mu     sync.Mutex
-	queue  []*posting
-	bytes  int
-	busy   bool
-	closed bool
-	work   sync.WaitGroup
+	mu      sync.Mutex
+	queue   []posting
+	bytes   int
+	singles int  // in flight on their own
+	window  int  // how many of them there may be now: one after a batch, and one more with each acknowledgement
+	batch   bool // a batch is in flight
+	closed  bool
+	work    sync.WaitGroup
 }
 
 // posting is a message on its way into a stream. done is called once, in a goroutine of the group, with its sequence or
@@ -44,9 +46,9 @@ type posting struct {
 	done func(sequence uint64, err error)
 }
 
-// newGroup returns a group whose messages, that are all of one stream, are acknowledged within the timeout or fail.
+// newGroup returns a group whose messages are acknowledged within the timeout or fail.
 func newGroup(js jetstream.JetStream, timeout time.Duration) *group {
-	return &group{js: js, timeout: timeout}
+	return &group{js: js, timeout: timeout, window: maxGroupSingles}
 }
 
 // post adds a message, whose headers the group may add to.
@@ -56,12 +58,9 @@ func (g *group) post(m *nats.Msg, done func(sequence uint64, err error)) error {
 	if g.closed {
 		return errGroupClosed
 	}
-	g.queue = append(g.queue, &posting{msg: m, done: done})
+	g.queue = append(g.queue, posting{msg: m, done: done})
 	g.bytes += m.Size()
-	if !g.busy {
-		g.busy = true
-		g.work.Go(g.run)
-	}
+	g.dispatch()
 	return nil
 }
 
@@ -98,21 +97,41 @@ func (g *group) close() {
 	g.work.Wait()
 }
 
-// run publishes until nothing waits.
-func (g *group) run() {
-	for {
-		next := g.take()
-		if len(next) == 0 {
+// dispatch sends what may be sent now. g.mu is held, so that messages leave in their order.
+func (g *group) dispatch() {
+	for !g.batch && len(g.queue) > 0 {
+		switch {
+		case len(g.queue) > maxGroupSingles:
+			g.batch, g.window = true, 1
+			next := g.take()
+			g.work.Go(func() {
+				g.send(next)
+				g.mu.Lock()
+				defer g.mu.Unlock()
+				g.batch = false
+				g.dispatch()
+			})
+		case g.singles < g.window:
+			g.singles++
+			next := g.queue[0]
+			g.queue, g.bytes = g.queue[1:], g.bytes-next.msg.Size()
+			await := g.sendOne(next.msg)
+			g.work.Go(func() {
+				next.done(await())
+				g.mu.Lock()
+				defer g.mu.Unlock()
+				g.singles--
+				g.window = min(g.window+1, maxGroupSingles)
+				g.dispatch()
+			})
+		default:
 			return
 		}
-		g.send(next)
 	}
 }
 
-// take returns what is published together next, nothing when nothing waits.
-func (g *group) take() []*posting {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+// take takes what goes as one batch. g.mu is held.
+func (g *group) take() []posting {
 	n, size := 0, 0
 	for n < len(g.queue) && n < maxGroupMessages {
 		more := g.queue[n].msg.Size()
@@ -121,43 +140,34 @@ func (g *group) take() []*posting {
 		}
 		n, size = n+1, size+more
 	}
-	if n == 0 {
-		g.busy = false
-		return nil
-	}
 	next := g.queue[:n:n]
 	g.queue, g.bytes = g.queue[n:], g.bytes-size
 	return next
 }
 
-// send publishes a group. One that the stream refuses as a whole is published one by one, so that each
+// send publishes a batch. One that the stream refuses as a whole is published one by one, so that each
 // message fails or succeeds on its own account.
-func (g *group) send(all []*posting) {
-	ctx, cancel := context.WithTimeout(context.Background(), g.timeout)
-	defer cancel()
-	if len(all) > 1 {
-		last, err := g.sendBatch(ctx, all)
-		var api jetstream.JetStreamError
-		switch {
-		case err == nil:
-			for i, p := range all {
-				p.done(last-uint64(len(all)-1-i), nil)
-			}
-			return
-		case !errors.As(err, &api):
-			for _, p := range all {
-				p.done(0, err)
-			}
-			return
+func (g *group) send(all []posting) {
+	last, err := g.sendBatch(all)
+	var api jetstream.JetStreamError
+	switch {
+	case err == nil:
+		for i, p := range all {
+			p.done(last-uint64(len(all)-1-i), nil)
 		}
-	}
-	for _, p := range all {
-		p.done(g.sendOne(ctx, p.msg))
+	case errors.As(err, &api):
+		for _, p := range all {
+			p.done(g.sendOne(p.msg)())
+		}
+	default:
+		for _, p := range all {
+			p.done(0, err)
+		}
 	}
 }
 
 // sendBatch publishes all messages or none and returns the sequence of the last.
-func (g *group) sendBatch(ctx context.Context, all []*posting) (last uint64, err error) {
+func (g *group) sendBatch(all []posting) (last uint64, err error) {
 	if !g.js.Conn().IsConnected() { // otherwise it would be sent after a reconnect, when nobody waits for it
 		return 0, nats.ErrDisconnected
 	}
@@ -170,6 +180,8 @@ func (g *group) sendBatch(ctx context.Context, all []*posting) (last uint64, err
 			return 0, err
 		}
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), g.timeout)
+	defer cancel()
 	ack, err := batch.CommitMsg(ctx, all[len(all)-1].msg)
 	if err != nil {
 		return 0, err
@@ -177,14 +189,31 @@ func (g *group) sendBatch(ctx context.Context, all []*posting) (last uint64, err
 	return ack.Sequence, nil
 }
 
-// sendOne publishes a message on its own, perhaps after a batch that it was in.
-func (g *group) sendOne(ctx context.Context, m *nats.Msg) (sequence uint64, err error) {
+// sendOne publishes a message on its own, perhaps after a batch that it was in. What it returns waits for the acknowledgement.
+func (g *group) sendOne(m *nats.Msg) (await func() (sequence uint64, err error)) {
+	failed := func(err error) func() (uint64, error) {
+		return func() (uint64, error) { return 0, fmt.Errorf("publish on %s: %w", m.Subject, err) }
+	}
+	if !g.js.Conn().IsConnected() {
+		return failed(nats.ErrDisconnected)
+	}
 	for _, name := range []string{jetstreamext.BatchIDHeader, jetstreamext.BatchSeqHeader, jetstreamext.BatchCommitHeader} {
 		m.Header.Del(name)
 	}
-	ack, err := g.js.PublishMsg(ctx, m)
+	ack, err := g.js.PublishMsgAsync(m)
 	if err != nil {
-		return 0, fmt.Errorf("publish on %s: %w", m.Subject, err)
+		return failed(err)
 	}
-	return ack.Sequence, nil
+	return func() (uint64, error) {
+		t := time.NewTimer(g.timeout)
+		defer t.Stop()
+		select {
+		case a := <-ack.Ok():
+			return a.Sequence, nil
+		case err := <-ack.Err():
+			return failed(err)()
+		case <-t.C:
+			return failed(nats.ErrTimeout)()
+		}
+	}
 }

@@ -59,6 +59,7 @@ func (d *delivery) message(stream string) *message.Message {
 type held struct {
 	mu       sync.Mutex
 	messages map[uint64]*delivery
+	floor    *floor // unless nil, what is settled is not acknowledged one by one
 }
 
 // add holds a message. It returns nil for one that is held already, which the server has sent again
@@ -74,6 +75,12 @@ func (h *held) add(m jetstream.Msg) *delivery {
 		h.messages = make(map[uint64]*delivery)
 	}
 	n := meta.Sequence.Stream
+	if h.floor != nil {
+		h.floor.saw(meta.Sequence.Consumer, n)
+		if n < h.floor.next || h.floor.settled[n] != nil {
+			return nil
+		}
+	}
 	if h.messages[n] != nil {
 		return nil
 	}
@@ -86,8 +93,29 @@ func (h *held) add(m jetstream.Msg) *delivery {
 func (h *held) ack(d *delivery) {
 	h.mu.Lock()
 	delete(h.messages, d.sequence)
+	if h.floor != nil {
+		h.floor.settle(d)
+		h.mu.Unlock()
+		return
+	}
 	h.mu.Unlock()
 	_ = d.msg.Ack()
+}
+
+// settledBelow returns the sequence below which all is settled, when acknowledgements go by that.
+func (h *held) settledBelow() uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.floor.rise()
+}
+
+// ackSettled acknowledges one by one what is settled above the floor.
+func (h *held) ackSettled() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, d := range h.floor.settled {
+		_ = d.msg.Ack() // one that gets lost leads to another delivery, which is passed over
+	}
 }
 
 // all returns what is held in the order of the stream.

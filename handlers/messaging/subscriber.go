@@ -37,7 +37,9 @@ type SubscriberConfig struct {
 	// message is cancelled and the message will be delivered again.
 	CloseTimeout time.Duration
 	// SoleOwner resets the consumer when a subscription begins, so that what an earlier one left comes in
-	// order. Only for a work queue that no other process reads.
+	// order. What is settled is removed from the stream many at a time, up to the first message that is not: to remove a message of
+	// its own takes a write to disk. So a crash leads to the redelivery of what was settled just before. Only for a
+	// work queue that no other process reads.
 	SoleOwner bool
 	Logger    *slog.Logger
 }

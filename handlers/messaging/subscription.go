@@ -19,6 +19,7 @@ type subscription struct {
 	cfg    *SubscriberConfig
 	stream string
 	reopen func(context.Context) (jetstream.Consumer, error)
+	js     jetstream.JetStream
 	conn   *nats.Conn
 	values context.Context // of Subscribe, for the values in it
 	out    chan *message.Message
@@ -30,12 +31,16 @@ type subscription struct {
 }
 
 func newSubscription(ctx context.Context, s *Subscriber, stream string, c jetstream.Consumer) *subscription {
-	return &subscription{
-		cfg: &s.cfg, stream: stream, values: ctx, consumer: c,
+	sub := &subscription{
+		cfg: &s.cfg, stream: stream, values: ctx, consumer: c, js: s.js,
 		reopen: func(ctx context.Context) (jetstream.Consumer, error) { return s.open(ctx, stream) },
 		conn:   s.js.Conn(),
 		out:    make(chan *message.Message), abort: make(chan struct{}),
 	}
+	if s.cfg.SoleOwner {
+		sub.held.floor = &floor{}
+	}
+	return sub
 }
 
 // run works until the context that was given to Subscribe or the subscriber's ends.
@@ -48,6 +53,9 @@ func (s *subscription) run(closing context.Context) {
 	alive, quiet := context.WithCancel(context.WithoutCancel(ctx))
 	var heart, work sync.WaitGroup
 	heart.Go(func() { s.held.keepAlive(alive, s.cfg.AckWait/3) })
+	if s.held.floor != nil {
+		heart.Go(func() { s.purgeRegularly(alive) })
+	}
 	if s.cfg.Order == nil {
 		for range s.cfg.Concurrency {
 			work.Go(func() { s.takeOneByOne(ctx) })
@@ -61,6 +69,9 @@ func (s *subscription) run(closing context.Context) {
 	timeout.Stop()
 	quiet()
 	heart.Wait()
+	if s.held.floor != nil {
+		s.held.ackSettled()
+	}
 	s.held.giveBack(s.conn)
 	// Acknowledgements are to arrive before the process ends. Without a server there is nobody to wait for.
 	_ = s.conn.FlushTimeout(time.Second)
@@ -90,6 +101,51 @@ func (s *subscription) startInOrder(ctx context.Context, work *sync.WaitGroup) {
 	work.Go(func() {
 		s.receive(ctx, s.cfg.MaxHeld, 0, func(d *delivery) { line.enter(s.cfg.Order(d.msg), start(d)) })
 	})
+}
+
+// purgeRegularly removes what is settled from the stream, and ends with doing so a last time. What is held up by an earlier message
+// for long is acknowledged one by one.
+func (s *subscription) purgeRegularly(ctx context.Context) {
+	const every, patience = 20 * time.Millisecond, 2 * time.Second
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	purged, risen := uint64(0), time.Now()
+	purge := func(ctx context.Context) {
+		below := s.held.settledBelow()
+		if below <= purged {
+			if time.Since(risen) > patience {
+				s.held.ackSettled()
+				risen = time.Now()
+			}
+			return
+		}
+		if err := s.purge(ctx, below); err != nil {
+			s.cfg.Logger.Warn("what is settled cannot be removed; trying again", "stream", s.stream, "error", err)
+			return
+		}
+		purged, risen = below, time.Now()
+	}
+	for ctx.Err() == nil {
+		select {
+		case <-tick.C:
+			purge(ctx)
+		case <-ctx.Done():
+		}
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	purge(last)
+}
+
+// purge removes all messages below a sequence from the stream.
+func (s *subscription) purge(ctx context.Context, below uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, defaultTimeout)
+	defer cancel()
+	stream, err := s.js.Stream(ctx, s.stream)
+	if err != nil {
+		return err
+	}
+	return stream.Purge(ctx, jetstream.WithPurgeSequence(below))
 }
 
 // takeOneByOne asks for a message whenever it has none.

@@ -47,7 +47,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		}
 	}()
 	r := &run{Options: o, dir: dir}
-	for _, part := range []func(context.Context) error{r.commands, r.million} {
+	for _, part := range []func(context.Context) error{r.commands, r.messages, r.million} {
 		if err := part(ctx); err != nil {
 			return err
 		}

@@ -25,23 +25,33 @@ const token = "bench-operator-token-0123456789abcdef"
 type process struct {
 	cmd   *exec.Cmd
 	url   string
+	nats  string
 	http  *http.Client
 	log   bytes.Buffer
 	start time.Duration // from its start until it was ready
 }
 
+// freeAddress returns an address of loopback that nobody listens on.
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
 // serve starts the service on a data folder and waits until it is ready.
 func (r *run) serve(ctx context.Context, data string) (*process, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
-	addr := l.Addr().String()
-	if err := l.Close(); err != nil {
+	natsAddr, err := freeAddress()
+	if err != nil {
 		return nil, err
 	}
-	p := &process{url: "http://" + addr, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1024}}}
-	p.cmd = exec.Command(r.Binary, "serve", "--data", data, "--listen", addr, "--nats-listen", "127.0.0.1:0")
+	p := &process{url: "http://" + addr, nats: "nats://" + natsAddr, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1024}}}
+	p.cmd = exec.Command(r.Binary, "serve", "--data", data, "--listen", addr, "--nats-listen", natsAddr)
 	p.cmd.Env = append(os.Environ(), "ROLLCALL_OPERATOR_TOKEN="+token)
 	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
 	begin := time.Now()

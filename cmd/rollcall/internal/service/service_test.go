@@ -26,7 +26,7 @@ func config(data string) service.Config {
 	return service.Config{Data: data, Listen: "127.0.0.1:0", NATSListen: "127.0.0.1:0"}
 }
 
-func start(t *testing.T, cfg service.Config) *service.Service {
+func start(t testing.TB, cfg service.Config) *service.Service {
 	t.Helper()
 	s, err := service.Start(t.Context(), cfg)
 	if err != nil {
@@ -35,7 +35,7 @@ func start(t *testing.T, cfg service.Config) *service.Service {
 	return s
 }
 
-func stop(t *testing.T, s *service.Service) {
+func stop(t testing.TB, s *service.Service) {
 	t.Helper()
 	if err := s.Stop(t.Context()); err != nil {
 		t.Errorf("stop: %v", err)
@@ -43,7 +43,7 @@ func stop(t *testing.T, s *service.Service) {
 }
 
 // write creates an application and reads it, which the list must have seen then.
-func write(t *testing.T, s *service.Service, app string) {
+func write(t testing.TB, s *service.Service, app string) {
 	t.Helper()
 	c, err := client.New(s.URL(), s.OperatorToken())
 	if err != nil {
