@@ -21,6 +21,9 @@ import (
 // commandWorkers is the durable consumer of the stream of commands.
 const commandWorkers = "command-workers"
 
+// commandAckWait is how long after it got lost on its way from the server a command is delivered again.
+const commandAckWait = 3 * time.Second
+
 // CommandsConfig tells how the commands of the stream are worked on. All of Decide, Bury and
 // DeadLetters are needed.
 type CommandsConfig struct {
@@ -70,7 +73,7 @@ func RunCommands(ctx context.Context, js jetstream.JetStream, cfg CommandsConfig
 		what: "commands", stream: StreamCommands,
 		subscriber: SubscriberConfig{
 			Consumer: commandWorkers, Concurrency: cfg.Concurrency, Order: precedenceOf, MaxHeld: max(maxHeld, 2*cfg.Concurrency),
-			SoleOwner: true, CloseTimeout: stopTimeout,
+			SoleOwner: true, CloseTimeout: stopTimeout, AckWait: commandAckWait,
 		},
 		router: RouterConfig{
 			RetryAfter: cfg.RetryAfter, MaxRetryAfter: cfg.MaxRetryAfter,

@@ -10,21 +10,26 @@ type floor struct {
 	settled  map[uint64]*delivery
 	gone     map[uint64]uint64 // from the first to the last sequence of a gap
 	consumer uint64            // of the latest delivery
-	stream   uint64            // the highest that was delivered
+	stream   uint64            // of the latest first delivery
+	unsure   bool              // whether another first delivery may have been lost since
 }
 
-// saw takes note of a delivery.
-func (f *floor) saw(consumer, stream uint64) {
+// saw takes note of a delivery. Only a first delivery tells of a gap, and only when nothing was lost since the one before.
+func (f *floor) saw(consumer, stream uint64, again bool) {
+	f.unsure = f.unsure || consumer != f.consumer+1
+	f.consumer = consumer
 	switch {
+	case again:
+		return
 	case consumer == 1: // the first that the stream has
-		f.next = max(f.next, stream)
-	case consumer == f.consumer+1 && stream > f.stream+1:
+		f.next, f.unsure = max(f.next, stream), false
+	case !f.unsure && stream > f.stream+1:
 		if f.gone == nil {
 			f.gone = make(map[uint64]uint64)
 		}
 		f.gone[f.stream+1] = stream - 1
 	}
-	f.consumer, f.stream = consumer, max(f.stream, stream)
+	f.stream, f.unsure = stream, false
 }
 
 // settle takes note that a message is settled.

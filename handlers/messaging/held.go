@@ -76,7 +76,7 @@ func (h *held) add(m jetstream.Msg) *delivery {
 	}
 	n := meta.Sequence.Stream
 	if h.floor != nil {
-		h.floor.saw(meta.Sequence.Consumer, n)
+		h.floor.saw(meta.Sequence.Consumer, n, meta.NumDelivered > 1)
 		if n < h.floor.next || h.floor.settled[n] != nil {
 			return nil
 		}
