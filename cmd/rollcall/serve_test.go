@@ -139,18 +139,14 @@ func TestServeRefusesALogThatLostItsEnd(t *testing.T) {
 	}
 }
 
-func TestOnlyOperatorsHearTheLogOverNATSAndNobodyWritesThere(t *testing.T) {
+func TestOperatorsHearTheLogOverNATSAndNobodyWritesThere(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
 	p := serve(t, data)
 	api := p.client(t)
 	if _, err := api.CreateApp(t.Context(), client.AppChange{App: "demo"}); err != nil {
 		t.Fatal(err)
 	}
-	viewer, err := api.CreateToken(t.Context(), "viewer", "viewer", "demo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for who, secret := range map[string]string{"nobody": "", "a viewer": viewer.Secret, "a stranger": "rct_0_wrong"} {
+	for who, secret := range map[string]string{"nobody": "", "a stranger": "rct_0_wrong"} {
 		if nc, err := nats.Connect(p.nats, nats.UserInfo("token", secret)); err == nil {
 			nc.Close()
 			t.Errorf("%s may connect", who)

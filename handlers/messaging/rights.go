@@ -30,9 +30,9 @@ type Lead struct {
 //	audit            hear accounts.evt.<app>.>
 //	operate          all of it in all applications; hear accounts.dead.>; see the services on $SRV.>
 func RightsOf(p access.Principal) Rights {
-	app := p.App
+	app, below := p.App, p.App+".>"
 	if p.May(access.Operate, "") {
-		app = "*"
+		app, below = "*", ">"
 	}
 	may := func(a access.Action) bool { return p.May(a, p.App) }
 	if app == "" {
@@ -54,14 +54,14 @@ func RightsOf(p access.Principal) Rights {
 	}
 	if may(access.Export) {
 		command(intake.Export)
-		r.Hears = append(r.Hears, exportPrefix+app+".>")
+		r.Hears = append(r.Hears, exportPrefix+below)
 	}
 	if may(access.ReadOutcomes) {
-		r.Hears = append(r.Hears, outcomePrefix+app+".>")
+		r.Hears = append(r.Hears, outcomePrefix+below)
 		r.Requests = append(r.Requests, Lead{From: "$JS.API.DIRECT.GET." + StreamOutcomes + "." + outcomePrefix + app + ".*"})
 	}
 	if may(access.Audit) {
-		r.Hears = append(r.Hears, eventPrefix+app+".>")
+		r.Hears = append(r.Hears, eventPrefix+below)
 	}
 	if p.May(access.Operate, "") {
 		r.Hears = append(r.Hears, deadPrefix+">")

@@ -21,7 +21,7 @@ var natsTable = map[string]struct{ publish, hear string }{
 		"accounts.cmd.demo.create accounts.cmd.demo.edit accounts.cmd.demo.delete accounts.cmd.demo.export accounts.cmd.other.create accounts.cmd.other.export " +
 			"accounts.rpc.demo.create accounts.rpc.demo.edit accounts.rpc.demo.delete accounts.rpc.demo.get accounts.rpc.other.create accounts.rpc.other.get " +
 			"$JS.API.DIRECT.GET.OUTCOMES.accounts.outcome.demo.x $JS.API.DIRECT.GET.OUTCOMES.accounts.outcome.other.x $SRV.PING",
-		"accounts.outcome.demo.> accounts.outcome.other.> accounts.evt.demo.> accounts.evt.other.> accounts.export.demo.> accounts.export.other.> accounts.dead.>",
+		"accounts.evt.> accounts.outcome.demo.> accounts.outcome.other.> accounts.evt.demo.> accounts.evt.other.> accounts.export.demo.> accounts.export.other.> accounts.dead.>",
 	},
 	"admin": {
 		"accounts.cmd.demo.create accounts.cmd.demo.edit accounts.cmd.demo.delete accounts.cmd.demo.export " +
