@@ -94,8 +94,8 @@ func New(cfg Config) (*Service, error) {
 	return &Service{cfg: cfg}, nil
 }
 
-// action returns what a sender must be permitted to do.
-func (v Verb) action() access.Action {
+// Action returns what whoever gives a command of this verb must be permitted to do.
+func (v Verb) Action() access.Action {
 	if v == Export {
 		return access.Export
 	}
@@ -142,7 +142,7 @@ func (s *Service) sender(ctx context.Context, c Command) (access.Principal, erro
 	case err != nil:
 		return who, fmt.Errorf("find out who sent command %s: %w", c.ID, err)
 	}
-	if err := who.Authorize(c.Verb.action(), string(c.App)); err != nil {
+	if err := who.Authorize(c.Verb.Action(), string(c.App)); err != nil {
 		return who, &Unreadable{Code: CodeSenderForbidden, Detail: err.Error()}
 	}
 	return who, nil

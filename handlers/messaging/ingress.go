@@ -121,11 +121,11 @@ func (i *Ingress) take(m *nats.Msg) {
 // prepare returns the message that is put into the stream, or why it cannot be.
 func (i *Ingress) prepare(m *nats.Msg, who access.Principal) (in *nats.Msg, code int, why string) {
 	app, verb := appAndVerb(m.Subject, ingressPrefix)
-	action, most := access.WriteAccounts, maxCommandBody
+	most := maxCommandBody
 	if verb == intake.Export {
-		action, most = access.Export, maxExportBody
+		most = maxExportBody
 	}
-	if err := who.Authorize(action, string(app)); err != nil {
+	if err := who.Authorize(verb.Action(), string(app)); err != nil {
 		return nil, http.StatusForbidden, wire.ForbiddenDetail(err)
 	}
 	if len(m.Data) > most || m.Size()-len(m.Data) > commandHeaderRoom {

@@ -181,7 +181,7 @@ func (r *RPC) answer(ctx context.Context, in request) (answerTo, error) {
 	if err != nil {
 		return answerTo{}, wire.Refuse(wire.CodeUnauthenticated, "the request was not sent with a token of this service")
 	}
-	action := access.WriteAccounts
+	action := intake.Verb(in.verb).Action()
 	if in.verb == verbGet {
 		action = access.ReadAccounts
 	}

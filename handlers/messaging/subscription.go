@@ -110,6 +110,7 @@ func (s *subscription) purgeRegularly(ctx context.Context) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	purged, risen := uint64(0), time.Now()
+	var stream jetstream.Stream // its handle, once it is had
 	purge := func(ctx context.Context) {
 		below := s.held.settledBelow()
 		if below <= purged {
@@ -119,7 +120,7 @@ func (s *subscription) purgeRegularly(ctx context.Context) {
 			}
 			return
 		}
-		if err := s.purge(ctx, below); err != nil {
+		if err := s.purge(ctx, &stream, below); err != nil {
 			s.cfg.Logger.Warn("what is settled cannot be removed; trying again", "stream", s.stream, "error", err)
 			return
 		}
@@ -137,15 +138,16 @@ func (s *subscription) purgeRegularly(ctx context.Context) {
 	purge(last)
 }
 
-// purge removes all messages below a sequence from the stream.
-func (s *subscription) purge(ctx context.Context, below uint64) error {
+// purge removes all messages below a sequence from the stream, whose handle it gets the first time.
+func (s *subscription) purge(ctx context.Context, stream *jetstream.Stream, below uint64) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, defaultTimeout)
 	defer cancel()
-	stream, err := s.js.Stream(ctx, s.stream)
-	if err != nil {
-		return err
+	if *stream == nil {
+		if *stream, err = s.js.Stream(ctx, s.stream); err != nil {
+			return err
+		}
 	}
-	return stream.Purge(ctx, jetstream.WithPurgeSequence(below))
+	return (*stream).Purge(ctx, jetstream.WithPurgeSequence(below))
 }
 
 // takeOneByOne asks for a message whenever it has none.
