@@ -2,9 +2,11 @@ package messaging
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,10 +38,11 @@ type SubscriberConfig struct {
 	// CloseTimeout is how long a handler may go on when the subscription ends: 10 s. Then the context of its
 	// message is cancelled and the message will be delivered again.
 	CloseTimeout time.Duration
-	// SoleOwner resets the consumer when a subscription begins, so that what an earlier one left comes in
-	// order. What is settled is removed from the stream many at a time, up to the first message that is not: to remove a message of
+	// SoleOwner makes a consumer of its own, named by Consumer and more, when a subscription begins, and removes any other that is named
+	// so: what an earlier one left comes in order, and an earlier owner that does not know that it has been replaced
+	// receives nothing any more. What is settled is removed from the stream many at a time, up to the first message that is not: to remove a message of
 	// its own takes a write to disk. So a crash leads to the redelivery of what was settled just before. Only for a
-	// work queue that no other process reads.
+	// work queue that one process reads at a time.
 	SoleOwner bool
 	Logger    *slog.Logger
 }
@@ -68,8 +71,9 @@ func positive[T int | time.Duration](v *T, def T) {
 // A message that is nacked keeps its place and is handed out again there. Nothing is acknowledged to
 // the server that a handler has not acknowledged.
 type Subscriber struct {
-	js  jetstream.JetStream
-	cfg SubscriberConfig
+	js       jetstream.JetStream
+	cfg      SubscriberConfig
+	consumer string // its name
 
 	mu      sync.Mutex
 	closing bool
@@ -87,7 +91,10 @@ func NewSubscriber(js jetstream.JetStream, cfg SubscriberConfig) (*Subscriber, e
 		return nil, errors.New("a subscriber needs the name of its consumer")
 	}
 	cfg.setDefaults()
-	s := &Subscriber{js: js, cfg: cfg}
+	s := &Subscriber{js: js, cfg: cfg, consumer: cfg.Consumer}
+	if cfg.SoleOwner {
+		s.consumer += "-" + rand.Text()
+	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
 }
@@ -101,13 +108,7 @@ func (s *Subscriber) Subscribe(ctx context.Context, stream string) (<-chan *mess
 	if s.closing {
 		return nil, fmt.Errorf("subscribe to %s: %w", stream, ErrClosed)
 	}
-	if s.cfg.SoleOwner {
-		err := s.js.DeleteConsumer(ctx, stream, s.cfg.Consumer)
-		if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-			return nil, fmt.Errorf("subscribe to %s: reset its consumer: %w", stream, err)
-		}
-	}
-	consumer, err := s.open(ctx, stream)
+	consumer, err := s.begin(ctx, stream)
 	if err != nil {
 		return nil, err
 	}
@@ -116,12 +117,43 @@ func (s *Subscriber) Subscribe(ctx context.Context, stream string) (<-chan *mess
 	return sub.out, nil
 }
 
+// begin returns the consumer at the beginning of a subscription. A sole owner removes those of earlier owners first.
+func (s *Subscriber) begin(ctx context.Context, stream string) (jetstream.Consumer, error) {
+	if s.cfg.SoleOwner {
+		if err := s.disown(ctx, stream); err != nil {
+			return nil, fmt.Errorf("subscribe to %s: reset its consumer: %w", stream, err)
+		}
+	}
+	return s.open(ctx, stream)
+}
+
+// disown removes the consumers of a stream whose names begin as this one's. Whoever works on with one receives no more, and cannot
+// make it anew: a work queue takes one consumer.
+func (s *Subscriber) disown(ctx context.Context, stream string) error {
+	ctx, cancel := context.WithTimeout(ctx, defaultTimeout)
+	defer cancel()
+	handle, err := s.js.Stream(ctx, stream)
+	if err != nil {
+		return err
+	}
+	names := handle.ConsumerNames(ctx)
+	for name := range names.Name() {
+		if !strings.HasPrefix(name, s.cfg.Consumer) {
+			continue
+		}
+		if err := handle.DeleteConsumer(ctx, name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+			return err
+		}
+	}
+	return names.Err()
+}
+
 // open returns the consumer, which it creates when there is none.
 func (s *Subscriber) open(ctx context.Context, stream string) (jetstream.Consumer, error) {
 	ctx, cancel := context.WithTimeout(ctx, defaultTimeout)
 	defer cancel()
 	consumer, err := s.js.CreateOrUpdateConsumer(ctx, stream, jetstream.ConsumerConfig{
-		Durable:       s.cfg.Consumer,
+		Durable:       s.consumer,
 		AckPolicy:     jetstream.AckExplicitPolicy,
 		DeliverPolicy: jetstream.DeliverAllPolicy,
 		AckWait:       s.cfg.AckWait,

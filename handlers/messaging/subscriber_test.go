@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/url"
 	"strconv"
@@ -144,6 +145,36 @@ func TestNothingIsLostWhenASubscriberClosesWithMessagesInFlight(t *testing.T) {
 			}
 			eventually(t, "the queue is empty", func() bool { return left(t, stream) == 0 })
 		})
+	}
+}
+
+func TestASoleOwnerThatHasBeenReplacedReceivesNothingMore(t *testing.T) {
+	const total = 200
+	js := newNode(t).connect(t)
+	stream := workStreamIn(t, js, jetstream.MemoryStorage)
+	fill(t, js, 1, 1)
+	owner := messaging.SubscriberConfig{Concurrency: total, Order: bySubject, SoleOwner: true, CloseTimeout: time.Millisecond}
+	warnings := make(chan struct{}, 100)
+	replaced := owner
+	replaced.Logger = slog.New(slog.NewTextHandler(&onWrite{do: func() { warnings <- struct{}{} }}, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	first, before := subscribe(t, js, replaced)
+	receive(t, before)
+	_, after := subscribe(t, js, owner)
+	receive(t, after).Ack()
+	for i := range total {
+		if i == total/2 {
+			<-warnings // that its consumer is gone
+			<-warnings // that it cannot make it anew
+		}
+		if _, err := js.Publish(t.Context(), fmt.Sprintf("q.%d", i), []byte(strconv.Itoa(i))); err != nil {
+			t.Fatal(err)
+		}
+		receive(t, after).Ack()
+	}
+	eventually(t, "the queue is empty", func() bool { return left(t, stream) == 0 })
+	closeAll(t, first)
+	for m := range before {
+		t.Errorf("the first owner has received %s", m.Payload)
 	}
 }
 

@@ -33,7 +33,7 @@ func (w worker) run(ctx context.Context, js jetstream.JetStream) error {
 			return err
 		}
 		// A router that cannot subscribe leaves a goroutine behind, so that it is tried without one first.
-		if _, err = subscriber.open(ctx, w.stream); err == nil {
+		if _, err = subscriber.begin(ctx, w.stream); err == nil {
 			err = w.route(ctx, subscriber)
 		}
 		if ctx.Err() != nil {
