@@ -1,6 +1,7 @@
 package jetstream
 
 import (
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"net"
@@ -55,7 +56,8 @@ func StartDoor(cfg DoorConfig) (*Door, error) {
 	}
 	remote.DenyExports, remote.DenyImports = answeredHere, answeredHere
 	d, err := startDoor(cfg.Listen, cfg.Authenticate, cfg.Logger, &server.Options{
-		LeafNode: server.LeafNodeOpts{Remotes: []*server.RemoteLeafOpts{remote}, ReconnectInterval: time.Second},
+		ServerName: "rollcall-door-" + rand.Text()[:8], // the cluster takes no two of one name
+		LeafNode:   server.LeafNodeOpts{Remotes: []*server.RemoteLeafOpts{remote}, ReconnectInterval: time.Second},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start the NATS server for clients: %w", err)
@@ -70,7 +72,6 @@ func startDoor(listen string, hook Authenticate, logger *slog.Logger, opts *serv
 	if opts.Host, opts.Port, err = hostPort(listen); err != nil {
 		return nil, err
 	}
-	opts.ServerName = "rollcall"
 	// A client that listens and is slow is cut off rather than waited for.
 	opts.NoFastProducerStall = true
 	opts.MaxPayload = maxPayload

@@ -60,8 +60,9 @@ func (e *Embedded) start(cfg EmbeddedConfig) (err error) {
 		return fmt.Errorf("start the log in %s: %w", cfg.Dir, err)
 	}
 	e.Door, err = startDoor(cfg.Listen, cfg.Authenticate, cfg.Logger, &server.Options{
-		JetStream: true,
-		StoreDir:  cfg.Dir,
+		ServerName: "rollcall",
+		JetStream:  true,
+		StoreDir:   cfg.Dir,
 		// An acknowledgement means that the event is on disk. The default writes every two minutes.
 		SyncAlways: true,
 	})

@@ -24,14 +24,7 @@ type Cluster struct {
 // a leader. The test's end stops them.
 func RunCluster(t testing.TB, n int) *Cluster {
 	t.Helper()
-	c := &Cluster{t: t}
-	t.Cleanup(func() {
-		for _, s := range c.nodes {
-			if s != nil {
-				stop(s)
-			}
-		}
-	})
+	c := newCluster(t)
 	// The ports are chosen beforehand and kept: a node starts with the routes to all, and
 	// clients and nodes find it again after a restart.
 	ports := freePorts(t, 2*n)
@@ -47,6 +40,19 @@ func RunCluster(t testing.TB, n int) *Cluster {
 		c.nodes, c.opts = append(c.nodes, c.run(opts)), append(c.opts, opts)
 	}
 	c.await()
+	return c
+}
+
+// newCluster returns a cluster without servers, whose servers the test's end stops.
+func newCluster(t testing.TB) *Cluster {
+	c := &Cluster{t: t}
+	t.Cleanup(func() {
+		for _, s := range c.nodes {
+			if s != nil {
+				stop(s)
+			}
+		}
+	})
 	return c
 }
 

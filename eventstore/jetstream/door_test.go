@@ -1,0 +1,174 @@
+package jetstream_test
+
+import (
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"rollcall/eventstore/jetstream"
+	"rollcall/eventstore/storetest"
+)
+
+// newDoor starts a door to a deployment, which lets in whoever has the password "guest".
+func newDoor(t *testing.T, d *storetest.Deployment, guest jetstream.Guest) *jetstream.Door {
+	t.Helper()
+	door, err := jetstream.StartDoor(jetstream.DoorConfig{
+		Logger:       slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Listen:       "127.0.0.1:0",
+		Cluster:      jetstream.Cluster{URLs: d.LeafURLs(), User: "rollcall-door", Password: storetest.DoorPassword},
+		Authenticate: func(_, password string) (jetstream.Guest, bool) { return guest, password == "guest" },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := door.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := door.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	storetest.Eventually(t, "the door leads to the cluster", door.Led)
+	return door
+}
+
+func clusterOf(d *storetest.Deployment) jetstream.Cluster {
+	return jetstream.Cluster{URLs: d.URLs(), User: "rollcall", Password: storetest.Password}
+}
+
+func TestThroughADoorAGuestHearsWhatAClusterStoresAndIsAnsweredHere(t *testing.T) {
+	d := storetest.RunDeployment(t)
+	nc, err := clusterOf(d).Connect(t.Context(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	door := newDoor(t, d, jetstream.Guest{
+		Name: "someone", Hears: []string{"accounts.evt.shop.>"},
+		Requests: []jetstream.Request{{From: "accounts.cmd.shop.create", To: "accounts.ingress.shop.create"}},
+	})
+	inside, err := door.Connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inside.Close()
+	// What a guest asks is answered by the process that let it in, though others would, too.
+	for name, c := range map[string]*nats.Conn{"here": inside, "elsewhere": nc} {
+		if _, err := c.QueueSubscribe("accounts.ingress.*.*", "rollcall", func(m *nats.Msg) { m.Respond([]byte(name)) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(nc.Flush(), inside.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	guest, err := nats.Connect(door.URL(), nats.Token("guest"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer guest.Close()
+	heard, err := guest.SubscribeSync("accounts.evt.shop.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		m, err := guest.Request("accounts.cmd.shop.create", nil, storePatience)
+		if err != nil || string(m.Data) != "here" {
+			t.Fatalf("a command: %v, %v", m, err)
+		}
+	}
+	storetest.Eventually(t, "an event is heard", func() bool {
+		if err := nc.Publish("stored.accounts.evt.shop.u.a", []byte("event")); err != nil {
+			t.Fatal(err)
+		}
+		m, err := heard.NextMsg(100 * time.Millisecond)
+		return err == nil && m.Subject == "accounts.evt.shop.u.a" && string(m.Data) == "event"
+	})
+}
+
+const storePatience = 10 * time.Second
+
+func TestNobodyConnectsToADeploymentButRollcall(t *testing.T) {
+	d := storetest.RunDeployment(t)
+	for name, opts := range map[string][]nats.Option{
+		"nobody":                  nil,
+		"a wrong password":        {nats.UserInfo("rollcall", "wrong")},
+		"a token":                 {nats.Token("guest")},
+		"a door as a client":      {nats.UserInfo("rollcall-door", storetest.DoorPassword)},
+		"the routes' credentials": {nats.UserInfo("route", "test-password-of-routes")},
+	} {
+		nc, err := nats.Connect(d.URL(), opts...)
+		if err == nil || !strings.Contains(err.Error(), "uthoriz") && !strings.Contains(err.Error(), "not allowed") {
+			t.Errorf("%s: %v, want a refusal", name, err)
+			nc.Close()
+		}
+	}
+	_, err := jetstream.Cluster{URLs: d.URLs(), User: "rollcall", Password: "wrong"}.Connect(t.Context(), slog.New(slog.DiscardHandler))
+	if !errors.Is(err, nats.ErrAuthorization) {
+		t.Errorf("rollcall with a wrong password: %v, want %v", err, nats.ErrAuthorization)
+	}
+}
+
+func TestTheServersOfADeploymentTellThatTheyWriteBeforeTheyAcknowledge(t *testing.T) {
+	d := storetest.RunDeployment(t)
+	nc, err := clusterOf(d).Connect(t.Context(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	told, err := jetstream.AskDurability(t.Context(), nc)
+	if err != nil || !slices.Equal(told.Asked, []string{"node1", "node2", "node3"}) || len(told.Late) > 0 {
+		t.Errorf("the servers tell %+v (%v)", told, err)
+	}
+}
+
+func TestALeafNodeOfADeploymentWritesNothing(t *testing.T) {
+	d := storetest.RunDeployment(t)
+	nc, err := clusterOf(d).Connect(t.Context(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	store, err := jetstream.Open(t.Context(), nc, jetstream.Config{Replicas: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	door := newDoor(t, d, jetstream.Guest{})
+	inside, err := door.Connect() // as one who has broken into the process's NATS side
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inside.Close()
+	heard := make(chan *nats.Msg, 100)
+	for _, subject := range []string{"accounts.>", "$SRV.PING"} {
+		if _, err := nc.ChanSubscribe(subject, heard); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, subject := range []string{"accounts.evt.shop.u.a", "accounts.cmd.shop.create", "$JS.API.STREAM.PURGE.ACCOUNTS", "$JS.API.STREAM.MSG.GET.KEYS", "$JS.API.INFO"} {
+		if m, err := inside.Request(subject, nil, 300*time.Millisecond); err == nil {
+			t.Errorf("%s is answered with %s", subject, m.Data)
+		}
+	}
+	// What is permitted comes through, after all that went before it.
+	storetest.Eventually(t, "what may come through does", func() bool {
+		if err := inside.Publish("$SRV.PING", nil); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case m := <-heard:
+			if m.Subject != "$SRV.PING" {
+				t.Errorf("%s has come through", m.Subject)
+			}
+			return m.Subject == "$SRV.PING"
+		case <-time.After(100 * time.Millisecond):
+			return false
+		}
+	})
+}
