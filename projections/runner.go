@@ -34,6 +34,14 @@ func WithLogger(l *slog.Logger) Option { return func(r *Runner) { r.log = l } }
 // default, and so how much memory they need. Numbers below 1 are taken as 1.
 func WithBatch(most int) Option { return func(r *Runner) { r.batch = max(most, 1) } }
 
+// Lead does work whenever this instance is the one that may, until ctx ends or work returns by itself. The context of work ends
+// when another instance takes over.
+type Lead func(ctx context.Context, work func(context.Context) error) error
+
+// WithLead shares a projection among instances: the runner applies events while lead lets it, and otherwise watches the checkpoint that
+// another instance moves. The projection's fence, not the lead, keeps two from both applying an event.
+func WithLead(l Lead) Option { return func(r *Runner) { r.lead = l } }
+
 // Runner feeds a projection from the log, in order and without a hole. Create one with
 // NewRunner.
 type Runner struct {
@@ -41,6 +49,7 @@ type Runner struct {
 	projection Projection
 	log        *slog.Logger
 	batch      int
+	lead       Lead
 
 	mu       sync.Mutex
 	position eventstore.Position
@@ -48,6 +57,7 @@ type Runner struct {
 	halted   error
 	retrying error
 	running  bool
+	leading  bool
 	stopped  bool
 	took     time.Duration // the last batch
 	waiting  waiters
@@ -73,7 +83,12 @@ func (r *Runner) Run(ctx context.Context) error {
 	if err := r.begin(); err != nil {
 		return err
 	}
-	err := r.retry(ctx)
+	var err error
+	if r.lead == nil {
+		err = r.retry(ctx)
+	} else {
+		err = r.share(ctx)
+	}
 	r.end(err)
 	if err != nil {
 		r.log.Error("projection has halted", "error", err)

@@ -14,6 +14,7 @@ type Status struct {
 	Last     eventstore.Position // the latest position seen in the log
 	Halted   error               // a *HaltError once the projection has stopped for good
 	Retrying error               // the trouble that is being retried, nil when all is well
+	Leading  bool                // whether this instance applies the events, when instances share the projection
 }
 
 // Lag returns how many events are known to wait.
@@ -28,7 +29,7 @@ func (s Status) Lag() uint64 {
 func (r *Runner) Status() Status {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return Status{Name: r.projection.Name(), Position: r.position, Last: r.last, Halted: r.halted, Retrying: r.retrying}
+	return Status{Name: r.projection.Name(), Position: r.position, Last: r.last, Halted: r.halted, Retrying: r.retrying, Leading: r.leading}
 }
 
 // WaitFor returns nil once the projection shows the position. It may be called
@@ -95,6 +96,16 @@ func (r *Runner) moved(position eventstore.Position) {
 	r.position = position
 	r.last = max(r.last, position)
 	r.waiting.wake(position)
+}
+
+// advanced records the position that the projection shows at least.
+func (r *Runner) advanced(position eventstore.Position) {
+	r.mu.Lock()
+	behind := r.position < position
+	r.mu.Unlock()
+	if behind {
+		r.moved(position)
+	}
 }
 
 // timed records how long a batch took.

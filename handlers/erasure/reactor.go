@@ -100,11 +100,16 @@ func New(keys Keys, checkpoints Checkpoints, opts Options) *Reactor {
 // Name returns the name of the reactor, which its checkpoint is kept under.
 func (r *Reactor) Name() string { return "erasure" }
 
-// Checkpoint returns the position up to which deleted accounts are erased. The first call
-// reads what is kept; later ones answer from memory, which is never behind it.
+// Checkpoint returns the position up to which deleted accounts are erased: from the first Apply until Close from memory,
+// which is never behind what is kept, and otherwise what is kept, which another instance may move.
 func (r *Reactor) Checkpoint(ctx context.Context) (eventstore.Position, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.read(ctx)
+}
+
+// read returns the checkpoint. The mutex is held.
+func (r *Reactor) read(ctx context.Context) (eventstore.Position, error) {
 	if r.loaded {
 		return r.checkpoint, nil
 	}
@@ -112,8 +117,18 @@ func (r *Reactor) Checkpoint(ctx context.Context) (eventstore.Position, error) {
 	if err != nil {
 		return 0, fmt.Errorf("read the checkpoint of %s: %w", r.Name(), err)
 	}
-	r.checkpoint, r.persisted, r.loaded = eventstore.Position(n), eventstore.Position(n), true
-	return r.checkpoint, nil
+	return eventstore.Position(n), nil
+}
+
+// begin returns the checkpoint, and has it in memory from then on.
+func (r *Reactor) begin(ctx context.Context) (eventstore.Position, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	checkpoint, err := r.read(ctx)
+	if err == nil && !r.loaded {
+		r.checkpoint, r.persisted, r.loaded = checkpoint, checkpoint, true
+	}
+	return checkpoint, err
 }
 
 // Apply destroys the keys of the accounts that the events delete, tells the
@@ -123,7 +138,7 @@ func (r *Reactor) Checkpoint(ctx context.Context) (eventstore.Position, error) {
 //
 // Errors: ErrFenced when the checkpoint is not at from; those of Keys and of the forgetters.
 func (r *Reactor) Apply(ctx context.Context, from eventstore.Position, events []eventstore.Envelope) error {
-	checkpoint, err := r.Checkpoint(ctx)
+	checkpoint, err := r.begin(ctx)
 	if err != nil {
 		return err
 	}
@@ -193,9 +208,15 @@ func (r *Reactor) move(to eventstore.Position) (persisted, checkpoint eventstore
 // Idle keeps the checkpoint when it has moved since it was kept.
 func (r *Reactor) Idle(ctx context.Context) error { return r.persist(ctx) }
 
-// Close keeps the checkpoint when it has moved since it was kept. It is called when
-// Apply will not be called again; to leave it out costs a repetition at the next start.
-func (r *Reactor) Close(ctx context.Context) error { return r.persist(ctx) }
+// Close keeps the checkpoint when it has moved since it was kept, and forgets it. It is called when Apply is not called for now, since the
+// process ends or another instance takes over; to leave it out costs a repetition at the next start.
+func (r *Reactor) Close(ctx context.Context) error {
+	err := r.persist(ctx)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.checkpoint, r.persisted, r.loaded = 0, 0, false
+	return err
+}
 
 func (r *Reactor) persist(ctx context.Context) error {
 	r.mu.Lock()
