@@ -22,6 +22,8 @@ type serveCmd struct {
 	Data        string        `help:"Folder that everything is kept in." default:"./data" placeholder:"DIR"`
 	Listen      string        `help:"Address of the HTTP API." default:"127.0.0.1:8080" placeholder:"HOST:PORT"`
 	NATSListen  string        `name:"nats-listen" help:"Address for NATS clients; empty for none." default:"127.0.0.1:4222" placeholder:"HOST:PORT"`
+	NATS        string        `name:"nats" help:"Addresses of a NATS cluster that keeps the log, such as nats://10.0.0.1:4222,nats://10.0.0.2:4222. Default: a server in the process." placeholder:"URLS"`
+	Cluster     natsFlags     `embed:"" prefix:"nats-"`
 	Exports     string        `help:"Where export files are kept, such as file:///srv/exports. Default: in the data folder." placeholder:"URL"`
 	PublicURL   string        `name:"public-url" help:"Address that download URLs begin with, where it is not that of --listen." placeholder:"URL"`
 	OpenMetrics bool          `help:"Let anyone read /metrics, which otherwise takes an operator's token."`
@@ -35,6 +37,8 @@ func (c *serveCmd) Help() string {
 	return "ROLLCALL_OPERATOR_TOKEN sets the operator's token and ROLLCALL_MASTER_KEY (64 hexadecimal digits) the key that wraps the keys of the accounts. " +
 		"Without them the first start makes both and keeps them in the data folder, as operator.token and master.key. " +
 		"A backup needs master.key, kept apart from the data.\n\n" +
+		"With --nats any number of instances serve one log, with one master key and one operator's token. ROLLCALL_NATS_PASSWORD and ROLLCALL_NATS_LEAF_PASSWORD are the " +
+		"passwords of --nats-user and --nats-leaf-user.\n\n" +
 		"SIGTERM and SIGINT finish what is in flight and stop; a second one stops at once."
 }
 
@@ -44,6 +48,9 @@ func (c *serveCmd) Run(ctx context.Context, s *streams, env lookup) (err error) 
 		Data: c.Data, Listen: c.Listen, NATSListen: c.NATSListen, Exports: c.Exports, PublicURL: c.PublicURL,
 		OperatorToken: env.text("ROLLCALL_OPERATOR_TOKEN"), MasterKey: env.text("ROLLCALL_MASTER_KEY"),
 		OpenMetrics: c.OpenMetrics, StopTimeout: c.StopTimeout, Version: version, Logger: c.logger(s.err),
+	}
+	if err := c.Cluster.apply(&cfg, c.NATS, env); err != nil {
+		return err
 	}
 	if env.text("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)

@@ -3,6 +3,7 @@ package keyring
 import (
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -57,6 +58,15 @@ func ParseMasterKey(text string) (MasterKey, error) {
 		return MasterKey{}, fmt.Errorf("%w: all its digits are zero", ErrMasterKey)
 	}
 	return m, nil
+}
+
+// Derive returns a secret of n bytes for another purpose, from which nothing of the master key can be told (HKDF with SHA-256, RFC
+// 5869). The same purpose gives the same secret.
+func (m MasterKey) Derive(purpose string, n int) ([]byte, error) {
+	if m.IsZero() {
+		return nil, fmt.Errorf("%w: there is none", ErrMasterKey)
+	}
+	return hkdf.Key(sha256.New, m.secret[:], nil, purpose, n)
 }
 
 // LoadMasterKey reads the master key that CreateMasterKey wrote to a file. It

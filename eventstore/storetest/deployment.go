@@ -44,7 +44,7 @@ func RunDeployment(t testing.TB) *Deployment {
 		for name, value := range map[string]string{
 			"NAME": fmt.Sprintf("node%d", i+1), "LISTEN": at(ports[i]), "ROUTE": at(ports[n+i]), "LEAF": at(ports[2*n+i]),
 			"ROUTES": "[" + strings.Join(routes, ", ") + "]", "STORE": t.TempDir(),
-			"PASSWORD": Password, "DOOR_PASSWORD": DoorPassword, "ROUTE_PASSWORD": routePassword, "ADMIN_PASSWORD": AdminPassword,
+			"PASSWORD": Password, "LEAF_PASSWORD": DoorPassword, "ROUTE_PASSWORD": routePassword, "ADMIN_PASSWORD": AdminPassword,
 		} {
 			t.Setenv("ROLLCALL_NATS_"+name, value)
 		}

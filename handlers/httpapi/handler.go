@@ -66,6 +66,8 @@ type Config struct {
 	// Ready returns nil when the service is able to serve, else the reason why not,
 	// which /readyz shows to everyone. Always ready when nil.
 	Ready func(ctx context.Context) error
+	// Warnings are what is not as it should be in production; /readyz shows them.
+	Warnings []string
 
 	// Projections tells how far each projection has come, which /v1/projections shows to
 	// operators. There is no such path when nil.

@@ -12,7 +12,8 @@ import (
 
 // Health tells whether the service is alive or able to serve.
 type Health struct {
-	Status string `json:"status" enum:"ok"`
+	Status   string   `json:"status" enum:"ok"`
+	Warnings []string `json:"warnings,omitempty" doc:"What is not as it should be in production, though the service can serve"`
 }
 
 type healthOutput struct{ Body Health }
@@ -48,5 +49,5 @@ func (h *Handler) ready(ctx context.Context, _ *struct{}) (*healthOutput, error)
 			return nil, wire.Refuse(wire.CodeUnavailable, "%s", err)
 		}
 	}
-	return &healthOutput{Health{Status: "ok"}}, nil
+	return &healthOutput{Health{Status: "ok", Warnings: h.Warnings}}, nil
 }

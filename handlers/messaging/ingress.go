@@ -46,8 +46,8 @@ type Ingress struct {
 	logger   *slog.Logger
 }
 
-// NewIngress returns an ingress to the stream of commands, which has to exist.
-func NewIngress(js jetstream.JetStream, identify Identify, logger *slog.Logger) (*Ingress, error) {
+// NewIngress returns an ingress to the stream of commands, which has to exist, for what arrives on a connection.
+func NewIngress(nc *nats.Conn, js jetstream.JetStream, identify Identify, logger *slog.Logger) (*Ingress, error) {
 	recent, err := lru.New[uint64, uint64](maxRemembered)
 	if err != nil {
 		return nil, err
@@ -56,7 +56,7 @@ func NewIngress(js jetstream.JetStream, identify Identify, logger *slog.Logger) 
 		logger = slog.New(slog.DiscardHandler)
 	}
 	return &Ingress{
-		nc: js.Conn(), identify: identify, group: newGroup(js, defaultTimeout), recent: recent, seed: maphash.MakeSeed(), logger: logger,
+		nc: nc, identify: identify, group: newGroup(js, defaultTimeout), recent: recent, seed: maphash.MakeSeed(), logger: logger,
 	}, nil
 }
 

@@ -10,8 +10,10 @@ import (
 	"path/filepath"
 	"time"
 
+	"rollcall/eventstore/jetstream"
 	"rollcall/eventstore/keyring"
 	"rollcall/handlers/access"
+	"rollcall/handlers/export/files"
 	"rollcall/handlers/messaging"
 )
 
@@ -23,6 +25,14 @@ type Config struct {
 	Listen string
 	// NATSListen is the host:port that NATS clients connect to, port 0 for any free one. Empty: nobody can.
 	NATSListen string
+	// NATS is the cluster that keeps the log, for any number of services. Without addresses, a server in the process keeps it in
+	// the data folder.
+	NATS jetstream.Cluster
+	// Doors are where servers of the cluster take leaf nodes, by which NATS clients of this service reach it. Without addresses
+	// there are no NATS clients.
+	Doors jetstream.Cluster
+	// Replicas is how many servers of the cluster keep a copy of everything: 3 when zero.
+	Replicas int
 	// OperatorToken is the token that may do everything. Empty: that of the file operator.token in
 	// the data folder, which is made at the first start.
 	OperatorToken string
@@ -49,6 +59,7 @@ type Config struct {
 
 const (
 	defaultStopTimeout = 30 * time.Second
+	defaultReplicas    = 3
 	folderMode         = 0o700
 )
 
@@ -64,6 +75,15 @@ func (c Config) withDefaults() (Config, error) {
 	if c.StopTimeout == 0 {
 		c.StopTimeout = defaultStopTimeout
 	}
+	switch {
+	case !c.clustered():
+		c.Replicas = 1
+	case c.Replicas == 0:
+		c.Replicas = defaultReplicas
+	}
+	if c.clustered() && c.Exports == "" {
+		return c, errors.New("several instances may serve one log: name with --exports where all of them find export files")
+	}
 	if c.MaxWaiting == 0 {
 		c.MaxWaiting = messaging.DefaultMaxWaiting
 	}
@@ -72,6 +92,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	return c, nil
 }
+
+// clustered tells whether the log is on a cluster, which other instances may use as well.
+func (c Config) clustered() bool { return len(c.NATS.URLs) > 0 }
 
 // The places in the data folder.
 func (c Config) logFolder() string { return filepath.Join(c.Data, "log") }
@@ -148,4 +171,29 @@ func (c Config) masterKey(hasLog bool) (keyring.MasterKey, error) {
 		return keyring.LoadMasterKey(c.masterKeyFile())
 	}
 	return key, err
+}
+
+// sharedMasterKey returns the key that all instances on a cluster share. None is ever made: each instance would make its own.
+func (c Config) sharedMasterKey() (keyring.MasterKey, error) {
+	if c.MasterKey != "" {
+		return c.masterKey(true)
+	}
+	key, err := keyring.LoadMasterKey(c.masterKeyFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return key, fmt.Errorf("all instances on a NATS cluster share one master key: give it in ROLLCALL_MASTER_KEY, or put it into %s; "+
+			"a new one is 64 hexadecimal digits of randomness, such as `openssl rand -hex 32` prints", c.masterKeyFile())
+	}
+	return key, err
+}
+
+// linkKey returns the secret that download URLs are signed with. Instances that share a cluster sign alike.
+func (c Config) linkKey() ([]byte, error) {
+	if !c.clustered() {
+		return files.LoadSecret(c.linkKeyFile())
+	}
+	master, err := c.sharedMasterKey()
+	if err != nil {
+		return nil, err
+	}
+	return master.Derive("rollcall download urls", files.MinSecretBytes)
 }

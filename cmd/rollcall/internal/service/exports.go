@@ -23,7 +23,7 @@ func (s *Service) openExports(ctx context.Context) (err error) {
 	if a, ok := s.listener.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() {
 		s.logger.Warn("the API is open to other machines without TLS; put a proxy in front of it", "address", a.String())
 	}
-	secret, err := files.LoadSecret(s.cfg.linkKeyFile())
+	secret, err := s.cfg.linkKey()
 	if err != nil {
 		return err
 	}
@@ -35,7 +35,7 @@ func (s *Service) openExports(ctx context.Context) (err error) {
 		return err
 	}
 	s.closing("the exports' store", s.files.Close)
-	queue, err := messaging.OpenExports(ctx, s.js, 1)
+	queue, err := messaging.OpenExports(ctx, s.js, s.cfg.Replicas)
 	if err != nil {
 		return err
 	}

@@ -16,15 +16,15 @@ import (
 func (s *Service) openIntake(ctx context.Context) error {
 	s.commands = command.New(s.store, codec.New(s.keys), s.keys, command.Options{Observe: s.metrics.observe})
 	s.queries = query.New(s.list, s.waitForList, query.Options{})
-	if err := messaging.OpenCommands(ctx, s.js, 1, s.cfg.MaxWaiting); err != nil {
+	if err := messaging.OpenCommands(ctx, s.js, s.cfg.Replicas, s.cfg.MaxWaiting); err != nil {
 		return err
 	}
-	outcomes, err := messaging.OpenOutcomes(ctx, s.js, 1)
+	outcomes, err := messaging.OpenOutcomes(ctx, s.js, s.cfg.Replicas)
 	if err != nil {
 		return err
 	}
 	s.closing("outcomes", func() error { outcomes.Close(); return nil })
-	if s.dead, err = messaging.OpenDeadLetters(ctx, s.js, 1); err != nil {
+	if s.dead, err = messaging.OpenDeadLetters(ctx, s.js, s.cfg.Replicas); err != nil {
 		return err
 	}
 	s.intake, err = intake.New(intake.Config{
@@ -35,12 +35,20 @@ func (s *Service) openIntake(ctx context.Context) error {
 
 // runIntake begins to take commands and requests in from NATS, and to decide them.
 func (s *Service) runIntake() error {
+	s.run("the worker of commands", s.asOne("commands", func(ctx context.Context) error {
+		return messaging.RunCommands(ctx, s.js, messaging.CommandsConfig{
+			Decide: s.intake.Decide, Bury: s.intake.Bury, DeadLetters: s.dead, Logger: s.logger,
+		})
+	}))
+	if s.doorConn == nil {
+		return nil
+	}
 	identify := identify(s.tokens)
-	ingress, err := messaging.NewIngress(s.js, identify, s.logger)
+	ingress, err := messaging.NewIngress(s.doorConn, s.js, identify, s.logger)
 	if err != nil {
 		return err
 	}
-	requests, err := messaging.NewRPC(s.conn, messaging.RPCConfig{
+	requests, err := messaging.NewRPC(s.doorConn, messaging.RPCConfig{
 		Commands: s.commands, Queries: s.queries, Identify: identify, Version: s.cfg.Version, Logger: s.logger,
 		NewID: func() string { return ulid.Make().String() },
 	})
@@ -49,10 +57,10 @@ func (s *Service) runIntake() error {
 	}
 	s.run("the intake of commands", ingress.Run)
 	s.run("requests over NATS", requests.Run)
-	s.run("the worker of commands", func(ctx context.Context) error {
-		return messaging.RunCommands(ctx, s.js, messaging.CommandsConfig{
-			Decide: s.intake.Decide, Bury: s.intake.Bury, DeadLetters: s.dead, Logger: s.logger,
+	if s.doorConn != s.conn {
+		s.run("questions for outcomes over NATS", func(ctx context.Context) error {
+			return messaging.RelayOutcomes(ctx, s.doorConn, s.conn, s.logger)
 		})
-	})
+	}
 	return nil
 }

@@ -2,6 +2,7 @@ package service_test
 
 import (
 	"errors"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -12,6 +13,8 @@ import (
 
 	"rollcall/cmd/rollcall/internal/client"
 	"rollcall/cmd/rollcall/internal/service"
+	"rollcall/eventstore/jetstream"
+	"rollcall/eventstore/storetest"
 )
 
 // natsTable is what each role may do over NATS in its application demo, and an operator in all, written down a second
@@ -93,9 +96,35 @@ func allowed(t *testing.T, url, secret string, do func(*nats.Conn) error) bool {
 	return true
 }
 
+// shapes are how a service may be deployed: with the log in the process, and with it on the cluster of deployments/nats.
+var shapes = map[string]func(*testing.T) service.Config{
+	"embedded": func(t *testing.T) service.Config { return config(t.TempDir()) },
+	"cluster":  func(t *testing.T) service.Config { return clusterConfig(t, storetest.RunDeployment(t)) },
+}
+
+// clusterConfig is that of one instance of several.
+func clusterConfig(t *testing.T, d *storetest.Deployment) service.Config {
+	cfg := config(t.TempDir())
+	cfg.NATS = jetstream.Cluster{URLs: d.URLs(), User: "rollcall", Password: storetest.Password}
+	cfg.Doors = jetstream.Cluster{URLs: d.LeafURLs(), User: "rollcall-door", Password: storetest.DoorPassword}
+	cfg.Exports = "file://" + t.TempDir()
+	cfg.MasterKey, cfg.OperatorToken = strings.Repeat("1f", 32), "operator-token-of-this-test-0123456789"
+	cfg.Logger = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	return cfg
+}
+
 func TestEachRoleMayDoOverNATSWhatTheTableSaysAndNothingElse(t *testing.T) {
-	s := start(t, config(t.TempDir()))
-	defer stop(t, s)
+	for name, shape := range shapes {
+		t.Run(name, func(t *testing.T) {
+			s := start(t, shape(t))
+			defer stop(t, s)
+			checkRights(t, s)
+		})
+	}
+}
+
+func checkRights(t *testing.T, s *service.Service) {
+	t.Helper()
 	write(t, s, "demo")
 	write(t, s, "other")
 	publish, hear := make(map[string]bool), make(map[string]bool)
@@ -126,8 +155,17 @@ func TestEachRoleMayDoOverNATSWhatTheTableSaysAndNothingElse(t *testing.T) {
 }
 
 func TestNobodyConnectsToNATSWithoutAToken(t *testing.T) {
-	s := start(t, config(t.TempDir()))
-	defer stop(t, s)
+	for name, shape := range shapes {
+		t.Run(name, func(t *testing.T) {
+			s := start(t, shape(t))
+			defer stop(t, s)
+			checkNobody(t, s)
+		})
+	}
+}
+
+func checkNobody(t *testing.T, s *service.Service) {
+	t.Helper()
 	for name, opts := range map[string][]nats.Option{
 		"no token":                     nil,
 		"a wrong token":                {nats.Token("wrong")},
@@ -142,8 +180,17 @@ func TestNobodyConnectsToNATSWithoutAToken(t *testing.T) {
 }
 
 func TestARevokedTokenIsCutOffFromNATS(t *testing.T) {
-	s := start(t, config(t.TempDir()))
-	defer stop(t, s)
+	for name, shape := range shapes {
+		t.Run(name, func(t *testing.T) {
+			s := start(t, shape(t))
+			defer stop(t, s)
+			checkRevoked(t, s)
+		})
+	}
+}
+
+func checkRevoked(t *testing.T, s *service.Service) {
+	t.Helper()
 	write(t, s, "demo")
 	c, err := client.New(s.URL(), s.OperatorToken())
 	if err != nil {
@@ -175,8 +222,17 @@ func TestARevokedTokenIsCutOffFromNATS(t *testing.T) {
 }
 
 func TestRequestsOverNATSAreAnsweredWithTypedErrors(t *testing.T) {
-	s := start(t, config(t.TempDir()))
-	defer stop(t, s)
+	for name, shape := range shapes {
+		t.Run(name, func(t *testing.T) {
+			s := start(t, shape(t))
+			defer stop(t, s)
+			checkRequests(t, s)
+		})
+	}
+}
+
+func checkRequests(t *testing.T, s *service.Service) {
+	t.Helper()
 	write(t, s, "demo")
 	nc, err := nats.Connect(s.NATSURL(), nats.Token(s.OperatorToken()))
 	if err != nil {

@@ -1,5 +1,5 @@
 // Package service is Rollcall in one process: the log, the list, exports and the HTTP API,
-// wired together.
+// wired together. The log is in the process or on a cluster, which several processes may share.
 //
 // It owns which part uses which, the order in which parts start and stop, and the checks before
 // anything is served. It must never decide anything itself: every rule is of a part.
@@ -40,10 +40,13 @@ type Service struct {
 	cfg    Config
 	logger *slog.Logger
 
-	log           *jetstream.Embedded
-	conn          *nats.Conn
+	conn          *nats.Conn // to the log
 	js            natsjs.JetStream
 	store         *jetstream.Store
+	door          *jetstream.Door   // where NATS clients come in, nil where none do
+	doorConn      *nats.Conn        // to the door
+	leases        *messaging.Leases // nil where this is the only instance
+	warnings      []string          // of the deployment
 	keys          *keyring.Keyring
 	list          *sqlite.List
 	tokens        *access.Service
@@ -109,65 +112,6 @@ func (s *Service) closing(what string, c func() error) {
 	})
 }
 
-// startLog starts the embedded server and opens the log and the keys on it.
-func (s *Service) startLog(ctx context.Context) error {
-	hasLog, err := s.cfg.hasLog()
-	if err != nil {
-		return err
-	}
-	// Before there is a log, so that no log is ever without its key.
-	master, err := s.cfg.masterKey(hasLog)
-	if err != nil {
-		return err
-	}
-	gate := &gate{}
-	s.log, err = jetstream.StartEmbedded(jetstream.EmbeddedConfig{
-		Dir: s.cfg.logFolder(), Listen: s.cfg.NATSListen, Logger: s.logger.With("part", "log"), Authenticate: gate.authenticate,
-	})
-	if err != nil {
-		return err
-	}
-	s.closing("the log", s.log.Stop)
-	// The folder is this process's alone from here on.
-	if s.operatorToken, err = s.cfg.operatorToken(); err != nil {
-		return err
-	}
-	if s.conn, err = s.log.Connect(); err != nil {
-		return err
-	}
-	s.closing("the connection", func() error {
-		// What was sent last, such as that an export goes back to its queue, is heard before the server stops.
-		err := s.conn.FlushTimeout(closeTimeout)
-		s.conn.Close()
-		return err
-	})
-	if s.js, err = natsjs.New(s.conn); err != nil {
-		return fmt.Errorf("use JetStream: %w", err)
-	}
-	if s.store, err = s.log.Open(ctx, s.conn, jetstream.Config{Logger: s.logger}); err != nil {
-		return err
-	}
-	s.closing("the store", func() error { s.store.Close(); return nil })
-	if s.keys, err = keyring.Open(ctx, s.js, master, keyring.Options{Logger: s.logger}); err != nil {
-		return err
-	}
-	s.closing("the keys", func() error { s.keys.Close(); return nil })
-	tokens, err := messaging.OpenTokens(ctx, s.js, 1)
-	if err != nil {
-		return err
-	}
-	s.tokens = access.New(tokens, s.operatorToken, access.Options{Logger: s.logger, Revoked: s.throwOut})
-	gate.open(s.tokens)
-	return nil
-}
-
-// throwOut ends the NATS connections of a token that has been revoked.
-func (s *Service) throwOut(tokenID string) {
-	if err := s.log.ThrowOut(tokenID); err != nil {
-		s.logger.Error("a revoked token may still be connected over NATS; restart the service", "token", tokenID, "error", err)
-	}
-}
-
 func (s *Service) openList(ctx context.Context) (err error) {
 	if s.list, err = sqlite.Open(ctx, s.cfg.listFile(), codec.New(s.keys), sqlite.WithLogger(s.logger)); err != nil {
 		return err
@@ -186,17 +130,26 @@ func (s *Service) openTokens(ctx context.Context) error {
 }
 
 func (s *Service) openErasure(ctx context.Context) error {
-	state, err := messaging.OpenState(ctx, s.js, 1)
+	state, err := messaging.OpenState(ctx, s.js, s.cfg.Replicas)
 	if err != nil {
 		return err
 	}
 	s.reactor = erasure.New(s.keys, state, erasure.Options{Forgetters: []erasure.Forgetter{forgetter{s.exports}}, Logger: s.logger})
-	s.closing("erasure", func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	rest := func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 		defer cancel()
 		return s.reactor.Close(ctx)
-	})
-	s.runners = append(s.runners, projections.NewRunner(s.store, s.reactor, projections.WithLogger(s.logger)))
+	}
+	lead := func(ctx context.Context, work func(context.Context) error) error {
+		return s.asOne("erasure", func(ctx context.Context) error {
+			err := work(ctx)
+			if kept := rest(ctx); kept != nil { // the next one goes through a little again
+				s.logger.Warn("the checkpoint of erasure is not kept", "error", kept)
+			}
+			return err
+		})(ctx)
+	}
+	s.runners = append(s.runners, projections.NewRunner(s.store, s.reactor, projections.WithLogger(s.logger), projections.WithLead(lead)))
 	return nil
 }
 
@@ -231,8 +184,10 @@ func (s *Service) serve(context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.log.Accept(); err != nil {
-		return fmt.Errorf("%w with --nats-listen", err)
+	if s.door != nil {
+		if err := s.door.Accept(); err != nil {
+			return fmt.Errorf("%w with --nats-listen", err)
+		}
 	}
 	s.web = serve(s.listener, s.metrics.around(handler), handler.Drain, s.logger)
 	return nil
@@ -246,6 +201,7 @@ func (s *Service) handler() (*httpapi.Handler, error) {
 		Intake:       s.intake,
 		NewID:        func() string { return ulid.Make().String() },
 		Ready:        s.Ready,
+		Warnings:     s.warnings,
 		Tokens:       s.tokens,
 		Projections:  s.projections,
 		Metrics:      s.metrics.handler(),
@@ -311,6 +267,9 @@ func (s *Service) Ready(ctx context.Context) error {
 	if err := errors.Join(s.tokens.Ready(), s.exports.Ready()); err != nil {
 		return err
 	}
+	if s.leases != nil && s.door != nil && !s.door.Led() {
+		return errors.New("the server that NATS clients connect to does not reach the NATS cluster; check --nats-leaf")
+	}
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
 	_, err := s.store.Last(ctx)
@@ -348,7 +307,12 @@ func (s *Service) OperatorToken() string { return s.operatorToken }
 func (s *Service) Done() <-chan struct{} { return s.web.done }
 
 // NATSURL returns the address that NATS clients connect to, empty where nobody can.
-func (s *Service) NATSURL() string { return s.log.URL() }
+func (s *Service) NATSURL() string {
+	if s.door == nil {
+		return ""
+	}
+	return s.door.URL()
+}
 
 // Stop finishes requests in flight, then what follows the log, and releases everything.
 // Requests that take longer than the stop timeout, or than ctx, are broken off, which is an

@@ -1,0 +1,210 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	natsjs "github.com/nats-io/nats.go/jetstream"
+
+	"rollcall/eventstore"
+	"rollcall/eventstore/jetstream"
+	"rollcall/eventstore/keyring"
+	"rollcall/handlers/access"
+	"rollcall/handlers/messaging"
+)
+
+// startLog opens the log, on a server in the process or on a cluster, and what else is kept beside it.
+func (s *Service) startLog(ctx context.Context) error {
+	gate := &gate{}
+	open := s.startEmbedded
+	if s.cfg.clustered() {
+		open = s.connectCluster
+	}
+	master, err := open(ctx, gate)
+	if err != nil {
+		return err
+	}
+	if s.keys, err = keyring.Open(ctx, s.js, master, keyring.Options{Replicas: s.cfg.Replicas, Logger: s.logger}); err != nil {
+		return err
+	}
+	s.closing("the keys", func() error { s.keys.Close(); return nil })
+	tokens, err := messaging.OpenTokens(ctx, s.js, s.cfg.Replicas)
+	if err != nil {
+		return err
+	}
+	s.tokens = access.New(tokens, s.operatorToken, access.Options{Logger: s.logger, Revoked: s.throwOut})
+	gate.open(s.tokens)
+	return nil
+}
+
+// startEmbedded starts a server in the process and opens the log on it.
+func (s *Service) startEmbedded(ctx context.Context, gate *gate) (keyring.MasterKey, error) {
+	var none keyring.MasterKey
+	hasLog, err := s.cfg.hasLog()
+	if err != nil {
+		return none, err
+	}
+	// Before there is a log, so that no log is ever without its key.
+	master, err := s.cfg.masterKey(hasLog)
+	if err != nil {
+		return none, err
+	}
+	server, err := jetstream.StartEmbedded(jetstream.EmbeddedConfig{
+		Dir: s.cfg.logFolder(), Listen: s.cfg.NATSListen, Logger: s.logger.With("part", "log"), Authenticate: gate.authenticate,
+	})
+	if err != nil {
+		return none, err
+	}
+	s.door = server.Door
+	s.closing("the log", server.Stop)
+	// The folder is this process's alone from here on.
+	if s.operatorToken, err = s.cfg.operatorToken(); err != nil {
+		return none, err
+	}
+	if s.conn, err = server.Connect(); err != nil {
+		return none, err
+	}
+	s.closing("the connection", closeConnection(s.conn))
+	s.doorConn = s.conn
+	if s.js, err = natsjs.New(s.conn); err != nil {
+		return none, fmt.Errorf("use JetStream: %w", err)
+	}
+	if s.store, err = server.Open(ctx, s.conn, jetstream.Config{Logger: s.logger}); err != nil {
+		return none, err
+	}
+	s.closing("the store", func() error { s.store.Close(); return nil })
+	return master, nil
+}
+
+// closeConnection returns what closes a connection. What was sent last, such as that an export goes back to its queue, is
+// heard before the server stops.
+func closeConnection(nc *nats.Conn) func() error {
+	return func() error {
+		var err error
+		if nc.IsConnected() {
+			err = nc.FlushTimeout(closeTimeout)
+		}
+		nc.Close()
+		return err
+	}
+}
+
+// connectCluster connects to a cluster, opens the log on it, and starts the door by which NATS clients come in.
+func (s *Service) connectCluster(ctx context.Context, gate *gate) (master keyring.MasterKey, err error) {
+	if s.operatorToken, err = s.cfg.operatorToken(); err != nil {
+		return master, err
+	}
+	logger := s.logger.With("part", "log")
+	if s.conn, err = s.cfg.NATS.Connect(ctx, logger); err != nil {
+		return master, err
+	}
+	s.closing("the connection", closeConnection(s.conn))
+	if s.js, err = natsjs.New(s.conn); err != nil {
+		return master, fmt.Errorf("use JetStream: %w", err)
+	}
+	if master, err = s.cfg.sharedMasterKey(); err != nil {
+		return master, err
+	}
+	if err := s.openStore(ctx); err != nil {
+		return master, err
+	}
+	s.closing("the store", func() error { s.store.Close(); return nil })
+	s.askDurability(ctx)
+	host, err := os.Hostname()
+	if err != nil {
+		return master, fmt.Errorf("find the name of this machine: %w", err)
+	}
+	if s.leases, err = messaging.OpenLeases(ctx, s.js, s.cfg.Replicas, host, s.logger); err != nil {
+		return master, err
+	}
+	return master, s.openDoor(logger, gate)
+}
+
+// openStore opens the log. Servers that have just started need a moment to agree on a leader.
+func (s *Service) openStore(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, startPatience)
+	defer cancel()
+	for {
+		s.store, err = jetstream.Open(ctx, s.conn, jetstream.Config{Replicas: s.cfg.Replicas, Logger: s.logger})
+		if err == nil || !errors.Is(err, eventstore.ErrUnavailable) {
+			return err
+		}
+		select {
+		case <-time.After(startRetry):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+const (
+	startPatience = 30 * time.Second // for a cluster that starts at the same time
+	startRetry    = 500 * time.Millisecond
+)
+
+// askDurability finds out whether an acknowledgement of the cluster means that something is on disk, and says so when it does not.
+func (s *Service) askDurability(ctx context.Context) {
+	told, err := jetstream.AskDurability(ctx, s.conn)
+	switch {
+	case err != nil:
+		s.warn("it is not known whether the NATS servers write to disk before they acknowledge: " + err.Error())
+	case len(told.Late) > 0:
+		s.warn("these NATS servers acknowledge before they have written to disk, so that a loss of power loses what was acknowledged; set sync_interval: always on " +
+			strings.Join(told.Late, ", "))
+	case len(told.Asked) < s.cfg.Replicas:
+		s.warn(fmt.Sprintf("%d NATS servers have told that they write to disk before they acknowledge, %d keep the log; see deployments/nats/nats.conf for the import that lets them tell",
+			len(told.Asked), s.cfg.Replicas))
+	}
+	if s.cfg.Replicas < 3 {
+		s.warn(fmt.Sprintf("the log has %d copies; with fewer than 3 the loss of one server stops the service or loses the log", s.cfg.Replicas))
+	}
+}
+
+// warn remembers what an operator should know of the deployment, and logs it.
+func (s *Service) warn(text string) {
+	s.warnings = append(s.warnings, text)
+	s.logger.Warn(text)
+}
+
+// openDoor starts the server that NATS clients connect to, when they are to.
+func (s *Service) openDoor(logger *slog.Logger, gate *gate) (err error) {
+	if s.cfg.NATSListen == "" || len(s.cfg.Doors.URLs) == 0 {
+		return nil
+	}
+	s.door, err = jetstream.StartDoor(jetstream.DoorConfig{
+		Listen: s.cfg.NATSListen, Cluster: s.cfg.Doors, Authenticate: gate.authenticate, Logger: logger,
+	})
+	if err != nil {
+		return err
+	}
+	s.closing("the door", s.door.Stop)
+	if s.doorConn, err = s.door.Connect(); err != nil {
+		return err
+	}
+	s.closing("the door's connection", closeConnection(s.doorConn))
+	return nil
+}
+
+// throwOut ends the NATS connections of a token that has been revoked.
+func (s *Service) throwOut(tokenID string) {
+	if s.door == nil {
+		return
+	}
+	if err := s.door.ThrowOut(tokenID); err != nil {
+		s.logger.Error("a revoked token may still be connected over NATS; restart the service", "token", tokenID, "error", err)
+	}
+}
+
+// asOne has a part run on one instance at a time, where there may be several.
+func (s *Service) asOne(lease string, part func(context.Context) error) func(context.Context) error {
+	if s.leases == nil {
+		return part
+	}
+	return func(ctx context.Context) error { return s.leases.Hold(ctx, lease, part) }
+}
