@@ -46,6 +46,7 @@ func RunCluster(t testing.TB, n int) *Cluster {
 // newCluster returns a cluster without servers, whose servers the test's end stops.
 func newCluster(t testing.TB) *Cluster {
 	c := &Cluster{t: t}
+	t.TempDir() // the test's folders are removed after what is registered from here on has ended
 	t.Cleanup(func() {
 		for _, s := range c.nodes {
 			if s != nil {
