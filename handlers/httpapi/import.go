@@ -64,7 +64,7 @@ type streamOutput struct {
 
 func (h *Handler) registerImport() {
 	text := &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString}}
-	register(h, rule{access.WriteAccounts, inApp}, huma.Operation{
+	register(h, rule{action: access.WriteAccounts, scope: inApp}, huma.Operation{
 		OperationID: "import-accounts", Method: http.MethodPost, Path: "/v1/apps/{app}/accounts:import", Tags: []string{"Accounts"},
 		Summary: "Import accounts",
 		Description: "The body, of any length, has a row an account: a JSON object a line, or a CSV table whose first line names the fields. " +
