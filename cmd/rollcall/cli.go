@@ -30,6 +30,7 @@ type cli struct {
 	Accounts    accountsCmd   `cmd:"" help:"Accounts of an application."`
 	Exports     exportsCmd    `cmd:"" help:"Exports of accounts to files."`
 	Projections projectionCmd `cmd:"" help:"What is derived from the log."`
+	Commands    commandsCmd   `cmd:"" help:"Commands that were sent as messages."`
 	Tokens      tokensCmd     `cmd:"" help:"Tokens that give access."`
 	Bench       benchCmd      `cmd:"" help:"Measure this service beside its raw parts, on this machine."`
 	Demo        demoCmd       `cmd:"" hidden:"" help:"Run the whole path on sample data."`
