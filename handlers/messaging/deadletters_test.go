@@ -211,6 +211,24 @@ func TestARetryPutsTheMessageBackAsItWasSent(t *testing.T) {
 	}
 }
 
+func TestARetryIntoAFullQueueLosesNothing(t *testing.T) {
+	p := newPlant(t, 1)
+	p.takeIn(t)
+	js, _ := p.producer(t)
+	send(t, js, order("create", "c1", "broken"))
+	stop := p.work(t)
+	d := p.letters(t, 1)[0]
+	eventually(t, "nothing waits", func() bool { return len(p.waiting(t)) == 0 })
+	stop()
+	send(t, js, order("create", "c2", `{"user_id": "sora"}`))
+	if err := p.intake.Retry(t.Context(), operator, d.ID); !errors.Is(err, intake.CodeQueueFull) {
+		t.Errorf("a retry into a full queue: %v, want %s", err, intake.CodeQueueFull)
+	}
+	if got, err := p.dead.Get(t.Context(), d.ID); err != nil || got.CommandID != "c1" {
+		t.Errorf("the dead letter is %+v: %v", got, err)
+	}
+}
+
 func TestADroppedMessageIsInNoFileAnyMore(t *testing.T) {
 	const secret, other = "쉿, 비밀입니다 🤫", "another that stays"
 	p := newPlant(t, 0)
