@@ -239,7 +239,7 @@ func (r *RPC) write(ctx context.Context, who access.Principal, in request) (answ
 			*to = v
 		}
 	}
-	if trace := header(in.header, headerTrace); wire.ValidTraceParent(trace) {
+	if trace := traceOf(in.header); wire.ValidTraceParent(trace) {
 		req.TraceParent = trace
 	}
 	if c.Account == nil {
