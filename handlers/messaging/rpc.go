@@ -97,12 +97,26 @@ func (r *RPC) Run(ctx context.Context) error {
 		}
 	}
 	<-ctx.Done()
-	err = service.Stop() // drains its subscriptions
+	err = service.Stop()
+	r.drain()
 	r.work.Wait()
 	if err != nil && !r.nc.IsClosed() {
 		return fmt.Errorf("stop answering requests: %w", err)
 	}
 	return nil
+}
+
+// drain waits until the requests that have arrived have begun: package micro drains its subscriptions, but does not wait for that.
+func (r *RPC) drain() {
+	_ = r.nc.FlushTimeout(defaultTimeout) // then nothing more arrives; nor does it without a connection
+	begun := make(chan struct{})
+	if r.nc.Barrier(func() { close(begun) }) != nil {
+		return
+	}
+	select {
+	case <-begun:
+	case <-time.After(defaultTimeout):
+	}
 }
 
 // semanticVersion returns a version as package micro wants it. A version of a build between releases is not one.
@@ -239,7 +253,7 @@ func (r *RPC) write(ctx context.Context, who access.Principal, in request) (answ
 			*to = v
 		}
 	}
-	if trace := header(in.header, headerTrace); wire.ValidTraceParent(trace) {
+	if trace := traceOf(in.header); wire.ValidTraceParent(trace) {
 		req.TraceParent = trace
 	}
 	if c.Account == nil {

@@ -107,6 +107,7 @@ func NewCodes(commandID string) Codes {
 		{CodeNotCaughtUp, 503, "The list has not reached the position yet"},
 		{CodeUnavailable, 503, "The service cannot do this now"},
 		{CodeOutcomeUnknown, 503, "It is not known whether the command was executed"},
+		{intake.CodeQueueFull, 503, "Too many commands wait to be decided"},
 		{CodeStoreUnavailable, 503, "The file cannot be read now"},
 		{CodeStopping, 503, "The service is stopping"},
 	} {
