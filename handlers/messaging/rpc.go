@@ -216,6 +216,9 @@ func (r *RPC) get(ctx context.Context, in request) (answerTo, error) {
 	if err != nil {
 		return answerTo{}, err
 	}
+	if id == "" {
+		return answerTo{}, unnamed("the request")
+	}
 	a, position, err := r.Queries.Account(ctx, minimum, in.app, id)
 	if err != nil {
 		return answerTo{}, err
