@@ -72,6 +72,9 @@ func TestWhatARunningServiceTellsIsInTheDocument(t *testing.T) {
 		if code != c.code {
 			t.Errorf("command %s is %s with code %q, want %q", id, c.status, code, c.code)
 		}
+		if read, _ := r.request(t, "$JS.API.DIRECT.GET.OUTCOMES.accounts.outcome.demo."+eventstore.Token(id), message{}); read != c.status {
+			t.Errorf("the outcome of command %s is read as %s, want %s", id, read, c.status)
+		}
 	}
 	r.publish(t, "accounts.cmd.nowhere.create", body(`{"user_id": "a"}`, "Nats-Msg-Id", "n1"), 0)
 	if _, code := r.outcome(t, "nowhere", "n1", "rejected"); code != "app_not_found" {
