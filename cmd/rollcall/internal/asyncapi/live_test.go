@@ -42,6 +42,7 @@ func commands() []sent {
 		cmd("a7", "edit", `{"user_id": "a", "level": 7}`, "accepted", ""), // changes nothing
 		cmd("a8", "edit", `{"user_id": "a", "nickname": null, "gender": "female"}`, "accepted", "", "If-Match", "*"),
 		cmd("a.9*>", "create", `{"user_id": "x.y*>%"}`, "accepted", ""),
+		cmd("a10", "create", `{"user_id": "t"}`, "accepted", "", "traceparent", "00-malformed"), // is left out of what is told
 		cmd("b1", "create", `{"user_id": "b", "nick": 1}`, "dead", "validation_failed"),
 		cmd("b2", "create", `{"user_id": `, "dead", "malformed_body"),
 		cmd("b3", "create", `{"user_id": "b"}`, "dead", "malformed_command", "If-Match", "1"),
@@ -295,7 +296,10 @@ func TestTheTraceAndTheIdsOfAProducerGoOnInWhatIsTold(t *testing.T) {
 	r.publish(t, "accounts.cmd.demo.create", body(fmt.Sprintf(
 		`{"specversion": "1.0", "id": "t2", "source": "/x", "type": "account.create.v1", "traceparent": %q, "correlationid": "k", "causationid": "c", "data": {"user_id": "b"}}`, trace)), 0)
 	r.publish(t, "accounts.cmd.demo.export", body(`{"format": "csv"}`, "Nats-Msg-Id", "t3", "traceparent", trace, "ce-correlationid", "k"), 0)
+	r.publish(t, "accounts.cmd.demo.create", body(`{"user_id": "c"}`, "ce-specversion", "1.0", "ce-id", "t4", "ce-source", "/x", "ce-type", "account.create.v1",
+		"traceparent", trace, "ce-correlationid", "k"), 0)
 	for id, subjects := range map[string][]string{
+		"t4": {"accounts.outcome.demo.t4", "accounts.evt.demo.u.c"},
 		"t1": {"accounts.outcome.demo.t1", "accounts.evt.demo.u.a"},
 		"t2": {"accounts.outcome.demo.t2", "accounts.evt.demo.u.b"},
 		"t3": {"accounts.outcome.demo.t3", ".requested", ".started", ".completed"},

@@ -151,19 +151,21 @@ type bound struct {
 	at, above  message
 }
 
+// idList returns a body that names n accounts.
+func idList(n int) string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = fmt.Sprintf(`"u%d"`, i)
+	}
+	return `{"user_ids": [` + strings.Join(list, ",") + `]}`
+}
+
 func bounds() []bound {
 	field := func(name string, most int) bound {
 		text := `{"user_id": "a", "` + name + `": "%s"}`
 		return bound{name, "edit", body(fmt.Sprintf(text, long(most))), body(fmt.Sprintf(text, long(most+1)))}
 	}
 	url := func(n int) string { return "https://x.example/" + strings.Repeat("y", n-len("https://x.example/")) }
-	ids := func(n int) string {
-		list := make([]string, n)
-		for i := range list {
-			list[i] = fmt.Sprintf(`"u%d"`, i)
-		}
-		return `{"user_ids": [` + strings.Join(list, ",") + `]}`
-	}
 	id := func(n int) message {
 		return body(`{"user_id": "a", "level": 1}`, "Nats-Msg-Id", strings.Repeat("i", n))
 	}
@@ -175,7 +177,7 @@ func bounds() []bound {
 		{"level", "edit", body(`{"user_id": "a", "level": 4294967295}`), body(`{"user_id": "a", "level": 4294967296}`)},
 		{"birthday", "edit", body(`{"user_id": "a", "birthday": 99991231}`), body(`{"user_id": "a", "birthday": 100000101}`)},
 		{"birthday", "edit", body(`{"user_id": "a", "birthday": 10101}`), body(`{"user_id": "a", "birthday": 1231}`)},
-		{"user_ids", "delete", body(ids(command.MaxDeletions)), body(ids(command.MaxDeletions + 1))},
+		{"user_ids", "delete", body(idList(command.MaxDeletions)), body(idList(command.MaxDeletions + 1))},
 		{"command id", "edit", id(command.MaxCommandIDBytes), id(command.MaxCommandIDBytes + 1)},
 	}
 }
@@ -202,6 +204,62 @@ func TestTheServiceAndTheDocumentSetTheSameBounds(t *testing.T) {
 			t.Errorf("%s above its limit is valid in the document", b.what)
 		}
 	}
+}
+
+// refused are commands that neither the service nor the document accepts.
+func refused() map[string][]message {
+	event := func(id, members string) message {
+		return body(`{"id": "` + id + `", "source": "/x", ` + members + `}`)
+	}
+	return map[string][]message{
+		"create": {
+			event("x1", `"specversion": "0.3", "type": "account.create.v1", "data": {"user_id": "x"}`),
+			event("x2", `"specversion": "1.0", "type": "account.edit.v1", "data": {"user_id": "x"}`),
+			event("x3", `"specversion": "1.0", "type": "account.create.v1"`),
+			event("x4", `"specversion": "1.0", "type": "account.create.v1", "time": "yesterday", "data": {"user_id": "x"}`),
+			event("x5", `"specversion": "1.0", "type": "account.create.v1", "correlationid": "a b", "data": {"user_id": "x"}`),
+			event("x6", `"specversion": "1.0", "type": "account.create.v1", "data": []`),
+			body(`{"user_id": "x"}`, "ce-type", "account.created.v1"), body(`{"user_id": "x"}`, "ce-causationid", "a b"),
+			body(`{"user_id": "@RBT#1"}`), body(`{"user_id": "x", "face_url": "ftp://x.example/y"}`), body(`[]`), body(`{"user_id": "x", "level": 1.5}`),
+		},
+		"edit": {body(`{"user_id": "a", "level": 1}`, "If-Match", "first"), body(`{"user_id": "a", "level": 1}`, "If-Match", "0")},
+		"delete": {
+			body(`{}`), body(`{"user_id": "a", "user_ids": ["b"]}`), body(`{"user_ids": []}`), body(`{"user_ids": ["a", "a"]}`), body(`{"user_ids": "a"}`),
+		},
+		"export": {
+			body(`{"format": "xlsx"}`), body(`{"format": "csv", "compression": "gzip"}`), body(`{"format": "csv", "fields": ["nick"]}`),
+			body(`{"format": "csv", "fields": ["user_id", "user_id"]}`), body(`{"format": "csv", "user_ids": []}`),
+			body(`{"format": "csv", "user_ids": ["a"], "filter": {"type": "admin"}}`), body(`{"format": "csv", "filter": {"type": "root"}}`),
+			body(`{"format": "csv", "filter": {"q": "` + strings.Repeat("q", domain.MaxSearchTextBytes+1) + `"}}`),
+			body(`{"format": "csv", ` + strings.TrimPrefix(idList(domain.MaxSelectedIDs+1), "{")),
+		},
+	}
+}
+
+func TestWhatTheDocumentRefusesTheServiceRefuses(t *testing.T) {
+	r := newRig(t)
+	r.request(t, "accounts.rpc.demo.create", body(`{"user_id": "a"}`))
+	n := 0
+	for verb, messages := range refused() {
+		subject := "accounts.cmd.demo." + verb
+		for _, m := range messages {
+			n++
+			id := fmt.Sprintf("refused-%d", n)
+			m.headers["Nats-Msg-Id"] = id
+			if names, _ := r.document.fitting(t, r.document.on(t, subject).messages, m); len(names) > 0 {
+				t.Errorf("%s %v %.200s is %q in the document", verb, m.headers, m.body, names)
+			}
+			r.publish(t, subject, m, 0)
+			r.await(t, id, func(heard message) bool { return heard.subject == "accounts.outcome.demo."+id })
+			if read, _ := r.request(t, "$JS.API.DIRECT.GET.OUTCOMES.accounts.outcome.demo."+id, message{}); read == "accepted" {
+				t.Errorf("%s %v %.200s is accepted", verb, m.headers, m.body)
+			}
+		}
+	}
+	most := body(`{"format": "csv", `+strings.TrimPrefix(idList(domain.MaxSelectedIDs), "{"), "Nats-Msg-Id", "most")
+	r.document.which(t, r.document.on(t, "accounts.cmd.demo.export").messages, most)
+	r.publish(t, "accounts.cmd.demo.export", most, 0)
+	r.outcome(t, "demo", "most", "accepted")
 }
 
 func TestCommandsAboveTheBoundsOfTheDocumentAreRefused(t *testing.T) {
