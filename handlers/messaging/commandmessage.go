@@ -147,6 +147,22 @@ func readBody(c *intake.Command, body []byte, ifMatch string) error {
 	if ifMatch != "" && c.Verb != intake.Edit {
 		return malformed("%s is for edits alone", headerIfMatch)
 	}
+	if err := readAsked(c, body, ifMatch); err != nil {
+		return err
+	}
+	if c.Account != nil && c.Users()[0] == "" {
+		return unnamed("the command")
+	}
+	return nil
+}
+
+// unnamed refuses what names no account. To the domain that would be one that does not exist.
+func unnamed(thing string) error {
+	return wire.Invalid(thing, "user_id", domain.CodeRequired, "name the account")
+}
+
+// readAsked reads the body of a verb.
+func readAsked(c *intake.Command, body []byte, ifMatch string) error {
 	switch c.Verb {
 	case intake.Create:
 		a, err := wire.DecodeAccount(body)
