@@ -297,7 +297,7 @@ func TestTheTraceAndTheIdsOfAProducerGoOnInWhatIsTold(t *testing.T) {
 		`{"specversion": "1.0", "id": "t2", "source": "/x", "type": "account.create.v1", "traceparent": %q, "correlationid": "k", "causationid": "c", "data": {"user_id": "b"}}`, trace)), 0)
 	r.publish(t, "accounts.cmd.demo.export", body(`{"format": "csv"}`, "Nats-Msg-Id", "t3", "traceparent", trace, "ce-correlationid", "k"), 0)
 	r.publish(t, "accounts.cmd.demo.create", body(`{"user_id": "c"}`, "ce-specversion", "1.0", "ce-id", "t4", "ce-source", "/x", "ce-type", "account.create.v1",
-		"traceparent", trace, "ce-correlationid", "k"), 0)
+		"ce-traceparent", trace, "ce-correlationid", "k"), 0)
 	for id, subjects := range map[string][]string{
 		"t4": {"accounts.outcome.demo.t4", "accounts.evt.demo.u.c"},
 		"t1": {"accounts.outcome.demo.t1", "accounts.evt.demo.u.a"},
