@@ -1,0 +1,5 @@
+package postgres
+
+type erasure struct{}
+
+func (*erasure) deleted() {}
