@@ -165,6 +165,7 @@ func (db *DB) Promote(ctx context.Context, generation int64) error {
 	if err != nil {
 		return fmt.Errorf("promote list %d: %w", generation, err)
 	}
+	db.live.Store(generation) // the others find out when they read or write
 	return nil
 }
 
@@ -197,21 +198,21 @@ func caughtUp(ctx context.Context, tx pgx.Tx, live, generation int64) error {
 	return nil
 }
 
-// Drop removes a generation that is not live, and with it the files that held it. The
-// generation of another version may be live for programs of that version, and is
-// refused all the same.
+// Drop removes a generation that is not live, and with it the files that held it. One of another
+// version is removed though it be live for programs of that version; those build another
+// one from position zero, so let there be none.
 //
 // Errors: ErrNoGeneration; ErrInUse for a live one, and while a read of it goes on.
 func (db *DB) Drop(ctx context.Context, generation int64) error {
 	err := db.control(ctx, func(tx pgx.Tx) error {
-		var state State
-		err := tx.QueryRow(ctx, "DELETE FROM rollcall.lists WHERE generation = $1 RETURNING state", generation).Scan(&state)
+		var live bool
+		err := tx.QueryRow(ctx, "DELETE FROM rollcall.lists WHERE generation = $1 RETURNING state = 'live' AND version = $2", generation, version).Scan(&live)
 		switch {
 		case errors.Is(err, pgx.ErrNoRows):
 			return ErrNoGeneration
 		case err != nil:
 			return err
-		case state == Live:
+		case live:
 			return fmt.Errorf("%w: it is live; promote another one first", ErrInUse)
 		}
 		if _, err := tx.Exec(ctx, "SET LOCAL lock_timeout = "+milliseconds(dropWait)); err != nil {

@@ -35,8 +35,15 @@ import (
 const (
 	readers  = 8
 	scanners = 4
-	writers  = 3 // a batch, a lease, and what an operator does
+	writers  = 4 // a batch of the live list and one of another, a vacuum, what an operator does
+	leases   = 2 // apart, so that nothing keeps a renewal waiting
 )
+
+// writerPool names the sessions that write.
+const writerPool = "writer"
+
+// connectTime bounds how long a connection may take to come about.
+const connectTime = 2 * time.Second
 
 // oldestServer is the oldest version of PostgreSQL that has all that is used.
 const oldestServer = 140000
@@ -49,6 +56,7 @@ type DB struct {
 	readers  *pgxpool.Pool
 	scanners *pgxpool.Pool // apart, so that long scans never keep pages waiting
 	writers  *pgxpool.Pool
+	leases   *pgxpool.Pool
 	live     atomic.Int64 // the generation that was live when last seen
 }
 
@@ -112,12 +120,16 @@ func (db *DB) connect(ctx context.Context, config *pgxpool.Config, sized bool) (
 	if db.scanners, err = db.pool(ctx, config, "scanner", scanners, read); err != nil {
 		return err
 	}
-	db.writers, err = db.pool(ctx, config, "writer", writers, map[string]string{
-		"synchronous_commit": "off",
-		// A leader that is gone must not hold the checkpoint's row for longer than its lease.
+	// A leader that is gone must not hold the checkpoint's row for longer than its lease.
+	gone := map[string]string{
 		"idle_in_transaction_session_timeout": milliseconds(leaseTime),
 		"tcp_user_timeout":                    milliseconds(leaseTime),
-	})
+	}
+	if db.leases, err = db.pool(ctx, config, "lease", leases, gone); err != nil {
+		return err
+	}
+	gone["synchronous_commit"] = "off"
+	db.writers, err = db.pool(ctx, config, writerPool, writers, gone)
 	return err
 }
 
@@ -128,6 +140,7 @@ func (db *DB) pool(ctx context.Context, config *pgxpool.Config, name string, mos
 	config = config.Copy()
 	config.MaxConns = most
 	config.MinConns = 0
+	config.ConnConfig.ConnectTimeout = connectTime
 	params := config.ConnConfig.RuntimeParams
 	for k, v := range map[string]string{
 		"application_name": db.sessions(name),
@@ -174,7 +187,7 @@ func check(ctx context.Context, config *pgx.ConnConfig) (err error) {
 
 // Close ends all connections. Calls that run return errors.
 func (db *DB) Close() {
-	for _, pool := range []*pgxpool.Pool{db.readers, db.scanners, db.writers} {
+	for _, pool := range []*pgxpool.Pool{db.readers, db.scanners, db.writers, db.leases} {
 		if pool != nil {
 			pool.Close()
 		}
@@ -193,5 +206,3 @@ func (db *DB) List(generation int64, c *codec.Codec) *List {
 
 // version is of what a list holds and of its tables: it changes when either does.
 const version = accountlist.Version<<16 | tablesVersion
-
-const leaseTime = 3 * time.Second

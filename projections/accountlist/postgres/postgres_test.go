@@ -1,7 +1,6 @@
 package postgres_test
 
 import (
-	"os"
 	"testing"
 
 	"rollcall/eventstore/codec"
@@ -10,8 +9,6 @@ import (
 	"rollcall/projections/accountlist/postgres"
 	"rollcall/projections/accountlist/postgres/pgtest"
 )
-
-func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
 // open opens a database that the end of the test closes.
 func open(t testing.TB, address string) *postgres.DB {

@@ -67,7 +67,7 @@ func (p *pager) search() (accounts []domain.Account, total int, estimate bool, e
 		return nil, 0, false, err
 	}
 	if likely > p.gatherMost() {
-		accounts, complete, err := p.searchWalk(likely)
+		accounts, complete, err := p.searchWalk(p.walkSteps(likely))
 		if err != nil || complete {
 			return accounts, likely, true, err
 		}
@@ -81,6 +81,13 @@ func (p *pager) search() (accounts []domain.Account, total int, estimate bool, e
 func (p *pager) gatherMost() int {
 	steps := math.Sqrt(float64(p.wanted()) * float64(p.app.total("")))
 	return max(gatherAlways, int(steps))
+}
+
+// walkSteps is how many steps along the list are worth a try: a few times as many as fill a
+// page when the matches are spread evenly, or what is little beside gathering all of them.
+func (p *pager) walkSteps(likely int) int {
+	even := p.wanted() * p.app.total("") / likely
+	return max(4*even, likely/4)
 }
 
 // estimate estimates how many accounts match, from the smallest sample that tells enough. It
@@ -110,9 +117,8 @@ func (p *pager) count(s statement) (n int, err error) {
 	return n, err
 }
 
-// searchWalk walks along the order of the list and keeps what matches. It is complete when the
-// page is full or the list has ended; it ends before after as many steps as there are
-// matches, when to gather them costs no more.
+// searchWalk walks so many steps along the order of the list and keeps what matches. It is
+// complete when the page is full or the list has ended.
 func (p *pager) searchWalk(steps int) (accounts []domain.Account, complete bool, err error) {
 	var s statement
 	reach := "SELECT a.* FROM list.accounts a WHERE " + p.scope(&s) + p.place(&s) + " ORDER BY " + p.order()
