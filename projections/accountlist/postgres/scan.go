@@ -44,27 +44,40 @@ type scan struct {
 
 // open counts the accounts and returns the statement that selects them.
 func (c *scan) open(ids []domain.UserID) (total int, rows statement, err error) {
-	where := func(s *statement) string { return c.scope(s) }
+	where := c.scope
 	switch {
 	case len(ids) > 0:
-		names := make([]string, len(ids))
-		for i, id := range ids {
-			names[i] = string(id)
-		}
-		slices.Sort(names)
-		names = slices.Compact(names)
-		where = func(s *statement) string { return c.scope(s) + " AND a.user_id = ANY(" + s.arg(names) + ")" }
-	case c.listing.Filter.Text == "":
-		rows.sql = "SELECT " + accountColumns + " FROM list.accounts a WHERE " + where(&rows) + " ORDER BY " + c.order()
-		return c.app.total(c.listing.Filter.Type), rows, nil
-	default:
+		where = c.named(ids)
+	case c.listing.Filter.Text != "":
 		where = func(s *statement) string { return c.candidates(s) }
+	default:
+		return c.app.total(c.listing.Filter.Type), c.selected(where), nil
 	}
 	var all statement
 	all.sql = "SELECT count(*) FROM list.accounts a WHERE " + where(&all)
-	rows.sql = "SELECT " + accountColumns + " FROM list.accounts a WHERE " + where(&rows) + " ORDER BY " + c.order()
 	total, err = c.count(all)
-	return total, rows, err
+	return total, c.selected(where), err
+}
+
+// named is the condition that an account has one of the ids.
+func (c *scan) named(ids []domain.UserID) func(*statement) string {
+	names := make([]string, len(ids))
+	for i, id := range ids {
+		names[i] = string(id)
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	return func(s *statement) string { return c.scope(s) + " AND a.user_id = ANY(" + s.arg(names) + ")" }
+}
+
+// selected selects the accounts for which a condition holds, by user id.
+func (c *scan) selected(where func(*statement) string) (s statement) {
+	from := "list.accounts a WHERE " + where(&s)
+	if c.listing.Filter.Text != "" { // OFFSET 0 lets the order have no say in how they are found
+		from = "(SELECT a.* FROM " + from + " OFFSET 0) a"
+	}
+	s.sql = "SELECT " + accountColumns + " FROM " + from + " ORDER BY " + c.order()
+	return s
 }
 
 var (

@@ -3,6 +3,7 @@ package postgres
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -16,6 +17,8 @@ const (
 	// sampled is how many matches of a sample tell the number of all well enough: to about
 	// an eighth.
 	sampled = 64
+	// fewMore is by how many a sample with very few matches may understate them.
+	fewMore = 5
 )
 
 // matches is the condition that an account has a text in its user id or nickname. It is
@@ -38,9 +41,7 @@ func (p *pager) candidates(s *statement, more ...int32) string {
 
 // searchAdmins looks at every administrator: there are few.
 func (p *pager) searchAdmins() (page []domain.Account, total int, err error) {
-	var s statement
-	s.sql = "SELECT " + accountColumns + " FROM list.accounts a WHERE " + p.scope(&s) + p.matches(&s) + " ORDER BY " + p.order()
-	all, err := p.accounts(s)
+	all, err := p.accounts(p.adminMatches())
 	for _, a := range all {
 		if len(page) < p.wanted() && p.follows(accountlist.KeyOf(a)) {
 			page = append(page, a)
@@ -49,13 +50,24 @@ func (p *pager) searchAdmins() (page []domain.Account, total int, err error) {
 	return page, len(all), err
 }
 
+// adminMatches selects the administrators that match.
+func (p *pager) adminMatches() (s statement) {
+	s.sql = "SELECT " + accountColumns + " FROM list.accounts a WHERE " + p.scope(&s) + p.matches(&s) + " ORDER BY " + p.order()
+	return s
+}
+
+// compare compares places in the order of the list.
+func (p *pager) compare(a, b accountlist.Key) int {
+	c := accountlist.Compare(p.listing.Sort, a, b)
+	if p.listing.Order == domain.Descending {
+		return -c
+	}
+	return c
+}
+
 // follows tells whether a place belongs to this page or a later one.
 func (p *pager) follows(k accountlist.Key) bool {
-	c := accountlist.Compare(p.listing.Sort, k, p.after)
-	if p.listing.Order == domain.Descending {
-		c = -c
-	}
-	return !p.resumed || c > 0
+	return !p.resumed || p.compare(k, p.after) > 0
 }
 
 // search finds the accounts of a page with the index of grams. Matches that are spread over
@@ -91,25 +103,32 @@ func (p *pager) walkSteps(likely int) int {
 }
 
 // estimate estimates how many accounts match, from the smallest sample that tells enough. It
-// does not depend on the page, so that it is the same on each. Few matches are
-// estimated as none.
+// does not depend on the page, so that it is the same on each. So few matches that they are
+// gathered are estimated as none.
 func (p *pager) estimate() (int, error) {
 	for i := len(sampleBits) - 1; i >= 0; i-- {
 		bits := sampleBits[i]
 		if p.app.total("")>>bits < sampled {
 			continue
 		}
-		var s statement
-		s.sql = "SELECT count(*) FROM list.accounts a WHERE " + p.candidates(&s, sample(p.app.id, bits))
-		n, err := p.count(s)
+		n, err := p.count(p.countMatches(sample(p.app.id, bits)))
 		if err != nil {
 			return 0, err
 		}
 		if n >= sampled {
 			return n << bits, nil
 		}
+		if (n+fewMore)<<bits <= p.gatherMost() {
+			break
+		}
 	}
 	return 0, nil
+}
+
+// countMatches counts the matches that have more grams as well.
+func (p *pager) countMatches(more ...int32) (s statement) {
+	s.sql = "SELECT count(*) FROM list.accounts a WHERE " + p.candidates(&s, more...)
+	return s
 }
 
 func (p *pager) count(s statement) (n int, err error) {
@@ -120,22 +139,30 @@ func (p *pager) count(s statement) (n int, err error) {
 // searchWalk walks so many steps along the order of the list and keeps what matches. It is
 // complete when the page is full or the list has ended.
 func (p *pager) searchWalk(steps int) (accounts []domain.Account, complete bool, err error) {
-	var s statement
-	reach := "SELECT a.* FROM list.accounts a WHERE " + p.scope(&s) + p.place(&s) + " ORDER BY " + p.order()
-	s.sql = fmt.Sprintf("SELECT %s FROM (%s LIMIT %d) a WHERE true%s LIMIT %d", accountColumns, reach, steps, p.matches(&s), p.wanted())
-	accounts, err = p.accounts(s)
+	accounts, err = p.accounts(p.matchesAlong(steps))
 	if err != nil || len(accounts) == p.wanted() {
 		return accounts, true, err
 	}
-	var rest statement
-	rest.sql = fmt.Sprintf("SELECT a.user_id FROM list.accounts a WHERE %s%s ORDER BY %s OFFSET %d LIMIT 1",
-		p.scope(&rest), p.place(&rest), p.order(), steps)
 	complete = true
+	rest := p.beyond(steps)
 	err = p.view.query(p.ctx, rest.sql, func(pgx.Rows) error {
 		complete = false
 		return nil
 	}, rest.args...)
 	return accounts, complete, err
+}
+
+// matchesAlong selects what matches within so many steps.
+func (p *pager) matchesAlong(steps int) (s statement) {
+	reach := fmt.Sprintf("SELECT a.* FROM list.accounts a WHERE %s%s ORDER BY %s LIMIT %d", p.scope(&s), p.place(&s), p.order(), steps)
+	s.sql = fmt.Sprintf("SELECT %s FROM (%s) a WHERE true%s LIMIT %d", accountColumns, reach, p.matches(&s), p.wanted())
+	return s
+}
+
+// beyond selects a row if there is one after so many steps.
+func (p *pager) beyond(steps int) (s statement) {
+	s.sql = fmt.Sprintf("SELECT a.user_id FROM list.accounts a WHERE %s%s ORDER BY %s OFFSET %d LIMIT 1", p.scope(&s), p.place(&s), p.order(), steps)
+	return s
 }
 
 // gather finds every match and keeps the first of them that belong to the page.
@@ -147,20 +174,20 @@ func (p *pager) gather() (accounts []domain.Account, total int, err error) {
 		return err
 	}, s.args...)
 	if err != nil || len(accounts) > 0 {
+		slices.SortFunc(accounts, func(a, b domain.Account) int { return p.compare(accountlist.KeyOf(a), accountlist.KeyOf(b)) })
 		return accounts, total, err
 	}
-	var all statement // nothing follows the place, which tells no total
-	all.sql = "SELECT count(*) FROM list.accounts a WHERE " + p.candidates(&all)
-	total, err = p.count(all)
+	total, err = p.count(p.countMatches()) // nothing follows the place, which tells no total
 	return nil, total, err
 }
 
-// gatherPage selects the number of all matches and the accounts of the page.
+// gatherPage selects the number of all matches and the accounts of the page, in no order: to ask
+// for one would tempt the planner to walk the list for it.
 func (p *pager) gatherPage() (s statement) {
 	found := "SELECT a.app, a.user_id, a.created_at, a.nickname FROM list.accounts a WHERE " + p.candidates(&s)
 	page := "SELECT a.app, a.user_id FROM found a WHERE true" + p.place(&s) + " ORDER BY " + p.order() + fmt.Sprintf(" LIMIT %d", p.wanted())
 	s.sql = "WITH found AS MATERIALIZED (" + found + "), page AS MATERIALIZED (" + page + ") " +
 		"SELECT (SELECT count(*) FROM found), " + accountColumns +
-		" FROM page p JOIN list.accounts a ON a.app = p.app AND a.user_id = p.user_id ORDER BY " + p.order()
+		" FROM page p JOIN list.accounts a ON a.app = p.app AND a.user_id = p.user_id"
 	return s
 }
