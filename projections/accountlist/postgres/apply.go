@@ -36,9 +36,7 @@ func (l *List) Apply(ctx context.Context, from eventstore.Position, events []eve
 	if err != nil {
 		return fmt.Errorf("write the account list: %w", l.failure(ctx, w.generation, err))
 	}
-	if w.deleted > 0 {
-		l.erasure.deleted()
-	}
+	l.eraseSoon(w.deleted > 0)
 	return nil
 }
 

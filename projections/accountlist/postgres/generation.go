@@ -65,14 +65,19 @@ func in(generation int64, sql string) string {
 // What it commits is on disk when it returns.
 func (db *DB) control(ctx context.Context, f func(pgx.Tx) error) error {
 	return pgx.BeginFunc(ctx, db.writers, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = on"); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, "LOCK TABLE rollcall.lists IN SHARE ROW EXCLUSIVE MODE"); err != nil {
+		if err := lockControl(ctx, tx); err != nil {
 			return err
 		}
 		return f(tx)
 	})
+}
+
+func lockControl(ctx context.Context, tx pgx.Tx) error {
+	if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = on"); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, "LOCK TABLE rollcall.lists IN SHARE ROW EXCLUSIVE MODE")
+	return err
 }
 
 const selectLive = "SELECT generation FROM rollcall.lists WHERE version = $1 AND state = 'live'"

@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -58,6 +59,10 @@ type DB struct {
 	writers  *pgxpool.Pool
 	leases   *pgxpool.Pool
 	live     atomic.Int64 // the generation that was live when last seen
+
+	open    context.Context // ends with Close, for work that no call waits for
+	close   context.CancelFunc
+	working sync.WaitGroup
 }
 
 // Option changes how a database is used.
@@ -74,17 +79,18 @@ func WithLogger(log *slog.Logger) Option { return func(db *DB) { db.log = log } 
 // keep sessions, not only transactions. The user must be allowed to create schemas.
 func Open(ctx context.Context, address string, opts ...Option) (*DB, error) {
 	db := &DB{id: strings.ToLower(rand.Text()), log: slog.New(slog.DiscardHandler)}
+	db.open, db.close = context.WithCancel(context.WithoutCancel(ctx))
 	for _, opt := range opts {
 		opt(db)
 	}
-	if err := db.open(ctx, address); err != nil {
+	if err := db.start(ctx, address); err != nil {
 		db.Close()
 		return nil, fmt.Errorf("open the account list in PostgreSQL: %w", err)
 	}
 	return db, nil
 }
 
-func (db *DB) open(ctx context.Context, address string) (err error) {
+func (db *DB) start(ctx context.Context, address string) (err error) {
 	config, err := pgxpool.ParseConfig(address)
 	if err != nil {
 		return err
@@ -187,8 +193,11 @@ func check(ctx context.Context, config *pgx.ConnConfig) (err error) {
 	return nil
 }
 
-// Close ends all connections. Calls that run return errors.
+// Close ends what goes on in the background, waits for calls that run and closes all
+// connections. Calls that come later return errors.
 func (db *DB) Close() {
+	db.close()
+	db.working.Wait()
 	for _, pool := range []*pgxpool.Pool{db.readers, db.scanners, db.writers, db.leases} {
 		if pool != nil {
 			pool.Close()
@@ -199,11 +208,17 @@ func (db *DB) Close() {
 // Live returns the list that is live at each moment: a read shows the generation that is
 // live in the read's own snapshot, and Apply returns projections.ErrFenced once another one
 // has become live, so that a runner goes on with that one. The list is used up by Close.
-func (db *DB) Live(c *codec.Codec) *List { return &List{db: db, codec: c} }
+func (db *DB) Live(c *codec.Codec) *List { return newList(db, c, 0) }
 
 // List returns the list of one generation, live or not, to build or to compare it.
 func (db *DB) List(generation int64, c *codec.Codec) *List {
-	return &List{db: db, codec: c, pinned: generation}
+	return newList(db, c, generation)
+}
+
+func newList(db *DB, c *codec.Codec, pinned int64) *List {
+	l := &List{db: db, codec: c, pinned: pinned}
+	l.erasure.due = true // what was deleted before may not be vacuumed
+	return l
 }
 
 // version is of what a list holds and of its tables: it changes when either does.

@@ -49,8 +49,15 @@ CREATE TABLE accounts (
     autovacuum_vacuum_insert_scale_factor = 0.05,
     autovacuum_analyze_scale_factor = 0.05
 );
--- Grams are looked up and never estimated by the planner, whose statistics would cost much.
-ALTER TABLE accounts ALTER COLUMN grams SET STATISTICS 0;
+-- No personal data shall stay behind in the planner's statistics, and those of grams cost much.
+ALTER TABLE accounts
+    ALTER COLUMN nickname       SET STATISTICS 0,
+    ALTER COLUMN folded         SET STATISTICS 0,
+    ALTER COLUMN face_url       SET STATISTICS 0,
+    ALTER COLUMN location       SET STATISTICS 0,
+    ALTER COLUMN self_signature SET STATISTICS 0,
+    ALTER COLUMN birthday       SET STATISTICS 0,
+    ALTER COLUMN grams          SET STATISTICS 0;
 
 CREATE INDEX accounts_created_at ON accounts (app, created_at, user_id);
 CREATE INDEX accounts_nickname   ON accounts (app, nickname, user_id);
