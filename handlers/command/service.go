@@ -60,8 +60,8 @@ type Result struct {
 type Options struct {
 	// Now is the clock, time.Now by default.
 	Now func() time.Time
-	// Observe, if set, is told of every command. It is called concurrently.
-	Observe func(Observation)
+	// Observe, if set, is told of every command, with the context that it was executed in. It is called concurrently.
+	Observe func(context.Context, Observation)
 }
 
 // Observation tells what became of one command.
@@ -88,7 +88,7 @@ func New(store eventstore.Store, c *codec.Codec, keys Keys, opts Options) *Servi
 		opts.Now = time.Now
 	}
 	if opts.Observe == nil {
-		opts.Observe = func(Observation) {}
+		opts.Observe = func(context.Context, Observation) {}
 	}
 	return &Service{store: store, codec: c, keys: keys, opts: opts, snapshots: newSnapshots()}
 }
@@ -110,7 +110,7 @@ func (s *Service) Execute(ctx context.Context, req Request, cmd domain.Command) 
 func (s *Service) observed(ctx context.Context, req Request, cmd domain.Command) (Result, error) {
 	start := s.opts.Now()
 	res, err := s.execute(ctx, req, cmd)
-	s.opts.Observe(Observation{Verb: verb(cmd), Outcome: outcome(res, err), Took: s.opts.Now().Sub(start)})
+	s.opts.Observe(ctx, Observation{Verb: verb(cmd), Outcome: outcome(res, err), Took: s.opts.Now().Sub(start)})
 	return res, err
 }
 

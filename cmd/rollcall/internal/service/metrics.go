@@ -1,6 +1,7 @@
 package service
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 	"time"
@@ -38,7 +39,7 @@ func newMetrics() *metrics {
 }
 
 // observe counts a command.
-func (m *metrics) observe(o command.Observation) {
+func (m *metrics) observe(_ context.Context, o command.Observation) {
 	m.commands.WithLabelValues(o.Verb, o.Outcome).Observe(o.Took.Seconds())
 }
 
