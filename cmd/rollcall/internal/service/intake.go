@@ -44,7 +44,7 @@ func (s *Service) runIntake() error {
 		return nil
 	}
 	identify := identify(s.tokens)
-	ingress, err := messaging.NewIngress(s.doorConn, s.js, identify, s.logger)
+	ingress, err := messaging.NewIngress(s.doorConn, s.js, messaging.IngressConfig{Identify: identify, Logger: s.logger})
 	if err != nil {
 		return err
 	}
