@@ -66,10 +66,18 @@ type Options struct {
 
 // Observation tells what became of one command.
 type Observation struct {
-	Verb    string
-	Outcome string // accepted, unchanged, replayed, a rejection's code, or failed
+	Verb    string // one of Verbs
+	Outcome string // one of the outcomes below, or a rejection's code
 	Took    time.Duration
 }
+
+// Outcomes of commands that were not refused.
+const (
+	OutcomeAccepted  = "accepted"
+	OutcomeUnchanged = "unchanged"
+	OutcomeReplayed  = "replayed"
+	OutcomeFailed    = "failed" // what became of it may be unknown
+)
 
 // Service executes commands. It is safe for concurrent use.
 type Service struct {
@@ -158,6 +166,9 @@ func (s *Service) exists(ctx context.Context, app domain.AppID) (bool, error) {
 	return true, nil
 }
 
+// Verbs returns the names of all commands.
+func Verbs() []string { return []string{"create", "edit", "delete", "upsert", "create_app", "edit_app"} }
+
 // verb names a command for people and metrics.
 func verb(cmd domain.Command) string {
 	switch cmd.(type) {
@@ -183,13 +194,13 @@ func outcome(res Result, err error) string {
 	case errors.As(err, &r):
 		return string(r.Code)
 	case err != nil:
-		return "failed"
+		return OutcomeFailed
 	case res.Replayed:
-		return "replayed"
+		return OutcomeReplayed
 	case !res.Changed:
-		return "unchanged"
+		return OutcomeUnchanged
 	}
-	return "accepted"
+	return OutcomeAccepted
 }
 
 // resultTypes lists the types of events that a command may lead to on its own
