@@ -75,7 +75,7 @@ func (s *Service) startEmbedded(ctx context.Context, gate *gate) (keyring.Master
 	if s.js, err = natsjs.New(s.conn); err != nil {
 		return none, fmt.Errorf("use JetStream: %w", err)
 	}
-	if s.store, err = server.Open(ctx, s.conn, jetstream.Config{Logger: s.logger}); err != nil {
+	if s.store, err = server.Open(ctx, s.conn, jetstream.Config{Logger: s.logger, Observe: s.metrics.committed}); err != nil {
 		return none, err
 	}
 	s.closing("the store", func() error { s.store.Close(); return nil })
@@ -131,7 +131,7 @@ func (s *Service) openStore(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
 	for {
-		s.store, err = jetstream.Open(ctx, s.conn, jetstream.Config{Replicas: s.cfg.Replicas, Logger: s.logger})
+		s.store, err = jetstream.Open(ctx, s.conn, jetstream.Config{Replicas: s.cfg.Replicas, Logger: s.logger, Observe: s.metrics.committed})
 		if err == nil || !errors.Is(err, eventstore.ErrUnavailable) {
 			return err
 		}
@@ -203,6 +203,7 @@ func (s *Service) throwOut(tokenID string) {
 
 // asOne has a part run on one instance at a time, where there may be several.
 func (s *Service) asOne(lease string, part func(context.Context) error) func(context.Context) error {
+	part = s.metrics.lead(lease, part)
 	if s.leases == nil {
 		return part
 	}
