@@ -87,8 +87,8 @@ func (l *List) Idle(context.Context) error {
 // vacuum begins to vacuum. The mutex is held.
 func (l *List) vacuum() {
 	e := &l.erasure
-	e.running, e.again = true, false
-	l.db.background(func(ctx context.Context) {
+	e.again = false
+	e.running = l.db.background(func(ctx context.Context) {
 		start := time.Now()
 		err := l.vacuumNow(ctx)
 		e.mu.Lock()
@@ -116,12 +116,6 @@ func (l *List) vacuumNow(ctx context.Context) error {
 		err = errHeld
 	}
 	return err
-}
-
-// background runs f on a goroutine whose context ends with the database, and which Close waits
-// for.
-func (db *DB) background(f func(context.Context)) {
-	db.working.Go(func() { f(db.open) })
 }
 
 // Copy copies the live list into a new generation, as of one position, and returns its number.
