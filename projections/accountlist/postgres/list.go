@@ -26,6 +26,7 @@ type List struct {
 	codec   *codec.Codec
 	pinned  int64 // the generation, zero for the live one
 	erasure erasure
+	watch   watch
 }
 
 var _ accountlist.List = (*List)(nil)
