@@ -119,6 +119,7 @@ func (s *Service) closing(what string, c func() error) {
 
 // follow adds a runner of a projection.
 func (s *Service) follow(p projections.Projection, opts ...projections.Option) {
+	s.metrics.expectProjection(p.Name())
 	observe := func(ctx context.Context, b projections.Batch) {
 		s.metrics.applied(b)
 		s.cfg.Tracing.Applied(ctx, b)
