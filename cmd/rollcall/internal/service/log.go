@@ -126,12 +126,15 @@ func (s *Service) connectCluster(ctx context.Context, gate *gate) (master keyrin
 	return master, s.openDoor(logger, gate)
 }
 
-// openStore opens the log. Servers that have just started need a moment to agree on a leader.
+// openStore opens the log. Servers that have just started need a moment to agree on a leader, and what they are asked
+// before is never answered.
 func (s *Service) openStore(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
 	for {
-		s.store, err = jetstream.Open(ctx, s.conn, jetstream.Config{Replicas: s.cfg.Replicas, Logger: s.logger})
+		attempt, done := context.WithTimeout(ctx, startAttempt)
+		s.store, err = jetstream.Open(attempt, s.conn, jetstream.Config{Replicas: s.cfg.Replicas, Logger: s.logger})
+		done()
 		if err == nil || !errors.Is(err, eventstore.ErrUnavailable) {
 			return err
 		}
@@ -145,6 +148,7 @@ func (s *Service) openStore(ctx context.Context) (err error) {
 
 const (
 	startPatience = 30 * time.Second // for a cluster that starts at the same time
+	startAttempt  = 5 * time.Second
 	startRetry    = 500 * time.Millisecond
 )
 
