@@ -33,6 +33,8 @@ type cli struct {
 	Tokens      tokensCmd     `cmd:"" help:"Tokens that give access."`
 	Bench       benchCmd      `cmd:"" help:"Measure this service beside its raw parts, on this machine."`
 	Demo        demoCmd       `cmd:"" hidden:"" help:"Run the whole path on sample data."`
+	Cluster     clusterCmd    `cmd:"" hidden:"" help:"Run the production shape on this machine: three NATS servers, PostgreSQL, two instances and a proxy."`
+	NATSServer  natsServerCmd `cmd:"" hidden:"" name:"nats-server" help:"Run a NATS server."`
 	Version     versionCmd    `cmd:"" help:"Print the version."`
 }
 
