@@ -22,6 +22,9 @@ const subjectPrefix = "accounts.evt."
 // AllSubjects matches the subject of every event in the log.
 const AllSubjects = subjectPrefix + ">"
 
+// AppSubjects matches the subjects of the events of one application.
+func AppSubjects(app string) string { return subjectPrefix + app + ".>" }
+
 // StoredPrefix begins the subject on which the server tells of a message once it is in a stream, before the subject that the
 // message was published on. What is published may still be refused; what is told of there is not.
 const StoredPrefix = "stored."

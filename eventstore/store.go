@@ -56,12 +56,22 @@ type Store interface {
 	// ErrDamaged: nothing is skipped. An error ends the iteration.
 	Read(ctx context.Context, from, until Position) iter.Seq2[Envelope, error]
 
+	// ReadApp is Read for the events of one application; positions of others are passed over.
+	ReadApp(ctx context.Context, app string, from, until Position) iter.Seq2[Envelope, error]
+
+	// PositionAt returns the position of the last event that the log recorded at or before a time, zero when
+	// there is none. It is by the log's own clock, which never runs backwards.
+	PositionAt(ctx context.Context, t time.Time) (Position, error)
+
 	// Last returns the position of the latest event in the log, zero for an
 	// empty one.
 	Last(ctx context.Context) (Position, error)
 
 	// Subscribe follows the log from the position from onwards.
 	Subscribe(ctx context.Context, from Position) (Subscription, error)
+
+	// SubscribeApp is Subscribe for the events of one application.
+	SubscribeApp(ctx context.Context, app string, from Position) (Subscription, error)
 }
 
 // Subscription is a place in the log that moves forward. It is used by one

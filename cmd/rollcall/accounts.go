@@ -20,6 +20,8 @@ type accountsCmd struct {
 	Get    accountGetCmd    `cmd:"" help:"Show one account."`
 	List   accountListCmd   `cmd:"" help:"List accounts."`
 	Import accountImportCmd `cmd:"" help:"Import accounts from an NDJSON or CSV file."`
+
+	History accountHistoryCmd `cmd:"" help:"Show who changed an account, when, and from what to what."`
 }
 
 var accountColumns = []column[client.Account]{

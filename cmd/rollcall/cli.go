@@ -29,7 +29,9 @@ type cli struct {
 	Apps        appsCmd       `cmd:"" help:"Applications."`
 	Accounts    accountsCmd   `cmd:"" help:"Accounts of an application."`
 	Exports     exportsCmd    `cmd:"" help:"Exports of accounts to files."`
+	Audit       auditCmd      `cmd:"" help:"What happened, and how it was."`
 	Projections projectionCmd `cmd:"" help:"What is derived from the log."`
+	Commands    commandsCmd   `cmd:"" help:"Commands that were sent as messages."`
 	Tokens      tokensCmd     `cmd:"" help:"Tokens that give access."`
 	Bench       benchCmd      `cmd:"" help:"Measure this service beside its raw parts, on this machine."`
 	Demo        demoCmd       `cmd:"" hidden:"" help:"Run the whole path on sample data."`

@@ -44,7 +44,7 @@ var rules = []rule{
 	{of: "handlers/export", own: useCase, other: useCaseParts},
 	{of: "handlers/export/files", own: append(useCase, "handlers/export"), other: []string{"gocloud.dev", "github.com/oklog/ulid"}},
 	{of: "handlers/intake", own: append(useCase, "handlers/command", "handlers/export", "handlers/access"), other: useCaseParts},
-	{of: "handlers/wire", own: []string{"domain", "eventstore", "handlers/access", "handlers/command", "handlers/export", "handlers/intake", "handlers/query"}},
+	{of: "handlers/wire", own: []string{"domain", "eventstore", "handlers/access", "handlers/audit", "handlers/command", "handlers/export", "handlers/intake", "handlers/query"}},
 	{of: "handlers/httpapi/...", own: transport, other: []string{"github.com/danielgtaylor/huma", "github.com/oklog/ulid"}},
 	{of: "handlers/console/...", own: transport},
 	{of: "handlers/timrest/...", own: transport},

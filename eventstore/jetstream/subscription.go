@@ -22,14 +22,26 @@ const heartbeat = time.Second
 
 // Subscribe follows the log from a position onwards, which may lie ahead of its end.
 func (s *Store) Subscribe(ctx context.Context, from eventstore.Position) (eventstore.Subscription, error) {
-	if from == 0 {
-		from = 1
-	}
-	consumer, err := s.js.OrderedConsumer(ctx, s.cfg.Stream, jetstream.OrderedConsumerConfig{
+	return s.subscribe(ctx, from, "")
+}
+
+// SubscribeApp follows the events of one application from a position onwards.
+func (s *Store) SubscribeApp(ctx context.Context, app string, from eventstore.Position) (eventstore.Subscription, error) {
+	return s.subscribe(ctx, from, eventstore.AppSubjects(app))
+}
+
+// subscribe follows the events on a subject, all when it is empty.
+func (s *Store) subscribe(ctx context.Context, from eventstore.Position, subject string) (*subscription, error) {
+	from = max(from, 1)
+	cfg := jetstream.OrderedConsumerConfig{
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:       uint64(from),
 		InactiveThreshold: time.Minute,
-	})
+	}
+	if subject != "" {
+		cfg.FilterSubjects = []string{subject}
+	}
+	consumer, err := s.js.OrderedConsumer(ctx, s.cfg.Stream, cfg)
 	if err != nil {
 		return nil, unavailable("subscribe to the log", err)
 	}
@@ -37,7 +49,7 @@ func (s *Store) Subscribe(ctx context.Context, from eventstore.Position) (events
 	if err != nil {
 		return nil, unavailable("subscribe to the log", err)
 	}
-	sub := &subscription{messages: messages, next: from, arrived: make(chan jetstream.Msg, pullMessages), stop: make(chan struct{})}
+	sub := &subscription{messages: messages, next: from, some: subject != "", arrived: make(chan jetstream.Msg, pullMessages), stop: make(chan struct{})}
 	sub.pump.Go(sub.receive)
 	return sub, nil
 }
@@ -47,7 +59,8 @@ type subscription struct {
 	messages jetstream.MessagesContext
 	arrived  chan jetstream.Msg // closed when no more will come; then failed tells why
 	failed   error
-	next     eventstore.Position // the position that Next returns next
+	next     eventstore.Position // the position that Next returns next, or a later one when some is set
+	some     bool                // whether events are left out
 	broken   error               // what is wrong at that position, which Next has found
 
 	stop     chan struct{}
@@ -101,7 +114,7 @@ func (s *subscription) Next(ctx context.Context, limit int) ([]eventstore.Envelo
 			return events, nil // the next call tells
 		}
 		events = append(events, e)
-		s.next++
+		s.next = e.Position + 1
 		if len(events) == limit {
 			return events, nil
 		}
@@ -124,7 +137,7 @@ func (s *subscription) decode(m jetstream.Msg) (eventstore.Envelope, error) {
 		return eventstore.Envelope{}, damaged(s.next, err)
 	}
 	at := eventstore.Position(meta.Sequence.Stream)
-	if at != s.next {
+	if at < s.next || at > s.next && !s.some {
 		return eventstore.Envelope{}, missing(s.next, at-1)
 	}
 	return event(at, meta.Timestamp.UTC(), m.Subject(), m.Data())

@@ -118,11 +118,11 @@ func (c *Cluster) run(opts *server.Options) *server.Server {
 	return s
 }
 
-// await waits until the running nodes have a leader and are up to date with it.
+// await waits until the running nodes have a leader that knows them all, and are up to date with it.
 func (c *Cluster) await() {
 	c.t.Helper()
 	Eventually(c.t, "the cluster has a leader that all follow", func() bool {
-		leader := false
+		running, known := 0, 0
 		for _, s := range c.nodes {
 			if s == nil {
 				continue
@@ -130,8 +130,11 @@ func (c *Cluster) await() {
 			if !s.JetStreamIsCurrent() {
 				return false
 			}
-			leader = leader || s.JetStreamIsLeader()
+			running++
+			if s.JetStreamIsLeader() {
+				known = len(s.JetStreamClusterPeers())
+			}
 		}
-		return leader
+		return known >= running
 	})
 }

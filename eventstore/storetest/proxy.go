@@ -34,15 +34,18 @@ func RunProxy(t testing.TB, server string) *Proxy {
 	}
 	p := &Proxy{listener: l, server: u.Host, conns: make(map[net.Conn]struct{})}
 	p.work.Go(p.accept)
-	t.Cleanup(func() {
-		p.mu.Lock()
-		p.over = true
-		p.mu.Unlock()
-		_ = l.Close()
-		p.Cut()
-		p.work.Wait()
-	})
+	t.Cleanup(p.Stop)
 	return p
+}
+
+// Stop closes all connections and refuses new ones.
+func (p *Proxy) Stop() {
+	p.mu.Lock()
+	p.over = true
+	p.mu.Unlock()
+	_ = p.listener.Close()
+	p.Cut()
+	p.work.Wait()
 }
 
 // URL returns the address of the proxy.

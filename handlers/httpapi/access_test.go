@@ -77,6 +77,7 @@ func mayCall() map[string]string {
 		"create-account": "admin producer", "list-accounts": "admin viewer", "get-account": "admin viewer", "edit-account": "admin producer",
 		"delete-account": "admin producer", "delete-accounts": "admin producer", "import-accounts": "admin producer",
 		"create-export": "admin exporter", "list-exports": "admin exporter", "get-export": "admin exporter", "cancel-export": "admin exporter", "follow-export": "admin exporter",
+		"account-history": "admin auditor", "read-events": "admin auditor",
 		"list-projections": "",
 		"create-token":     "admin", "list-tokens": "admin", "revoke-token": "admin",
 	}

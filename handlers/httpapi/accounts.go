@@ -36,27 +36,27 @@ type accountReadOutput struct {
 func (h *Handler) registerAccounts() {
 	tags := []string{"Accounts"}
 	const collection, item = "/v1/apps/{app}/accounts", "/v1/apps/{app}/accounts/{user_id}"
-	register(h, rule{access.WriteAccounts, inApp}, huma.Operation{
+	register(h, rule{action: access.WriteAccounts, scope: inApp}, huma.Operation{
 		OperationID: "create-account", Method: http.MethodPost, Path: collection, Tags: tags, DefaultStatus: http.StatusCreated,
 		Summary: "Create an account",
 	}, h.jsonBody(accountSchema(true), "application/json"), h.createAccount)
-	register(h, rule{access.ReadAccounts, inApp}, huma.Operation{
+	register(h, rule{action: access.ReadAccounts, scope: inApp}, huma.Operation{
 		OperationID: "list-accounts", Method: http.MethodGet, Path: collection, Tags: tags,
 		Summary: "List accounts", Description: "A page at a time, by keyset: a page is not shifted by accounts that come or go before it.",
 	}, nil, h.listAccounts)
-	register(h, rule{access.ReadAccounts, inApp}, huma.Operation{
+	register(h, rule{action: access.ReadAccounts, scope: inApp, or: access.Audit}, huma.Operation{
 		OperationID: "get-account", Method: http.MethodGet, Path: item, Tags: tags,
-		Summary: "Show an account",
+		Summary: "Show an account", Description: "As it is, or with as_of as it was, which auditors may ask as well.",
 	}, nil, h.getAccount)
-	register(h, rule{access.WriteAccounts, inApp}, huma.Operation{
+	register(h, rule{action: access.WriteAccounts, scope: inApp}, huma.Operation{
 		OperationID: "edit-account", Method: http.MethodPatch, Path: item, Tags: tags, Metadata: map[string]any{takesIfMatch: true},
 		Summary: "Edit an account's profile", Description: "The body is a JSON merge patch (RFC 7396): a field that is null is unset, one that is absent stays.",
 	}, h.jsonBody(accountSchema(false), mergePatchType, "application/json"), h.editAccount)
-	register(h, rule{access.WriteAccounts, inApp}, huma.Operation{
+	register(h, rule{action: access.WriteAccounts, scope: inApp}, huma.Operation{
 		OperationID: "delete-account", Method: http.MethodDelete, Path: item, Tags: tags, DefaultStatus: http.StatusNoContent,
 		Summary: "Delete an account", Description: "Its personal data cannot be recovered.",
 	}, nil, h.deleteAccount)
-	register(h, rule{access.WriteAccounts, inApp}, huma.Operation{
+	register(h, rule{action: access.WriteAccounts, scope: inApp}, huma.Operation{
 		OperationID: "delete-accounts", Method: http.MethodPost, Path: "/v1/apps/{app}/accounts:delete", Tags: tags,
 		Summary: "Delete accounts", Description: "Each for itself: one that fails does not stop the others.",
 	}, h.jsonBody(deletionSchema(), "application/json"), h.deleteAccounts)
@@ -97,10 +97,18 @@ func (h *Handler) createAccount(ctx context.Context, in *struct {
 func (h *Handler) getAccount(ctx context.Context, in *struct {
 	AccountParam
 	ReadParams
+	AsOf        string `query:"as_of" doc:"A time or a position: the account as it was then"`
 	IfNoneMatch string `header:"If-None-Match" doc:"Entity tags that the client has: 304 when the account is still as one of them"`
 }) (*accountReadOutput, error) {
-	id, err := callOf(ctx).userID(string(in.App), in.UserID)
+	c := callOf(ctx)
+	id, err := c.userID(string(in.App), in.UserID)
 	if err != nil {
+		return nil, err
+	}
+	if in.AsOf != "" {
+		return h.getAccountAsOf(ctx, in.App, id, in.AsOf)
+	}
+	if err := c.principal.Authorize(access.ReadAccounts, string(in.App)); err != nil {
 		return nil, err
 	}
 	a, position, err := h.Queries.Account(ctx, in.MinPosition, in.App, id)
@@ -112,6 +120,22 @@ func (h *Handler) getAccount(ctx context.Context, in *struct {
 		out.Status = http.StatusNotModified
 	}
 	return out, nil
+}
+
+// getAccountAsOf shows an account as it was.
+func (h *Handler) getAccountAsOf(ctx context.Context, app domain.AppID, id domain.UserID, asOf string) (*accountReadOutput, error) {
+	at, err := momentOf("as_of", asOf)
+	if err != nil {
+		return nil, err
+	}
+	if h.Audit == nil {
+		return nil, wire.Invalid("the query", "as_of", domain.CodeBadValue, "is not served here")
+	}
+	a, position, err := h.Audit.Account(ctx, app, id, at)
+	if err != nil {
+		return nil, err
+	}
+	return &accountReadOutput{Status: http.StatusOK, Position: uint64(position), ETag: etag(a.Revision), CacheControl: "private, no-cache", Body: wire.AccountOf(a)}, nil
 }
 
 func (h *Handler) deleteAccount(ctx context.Context, in *struct {

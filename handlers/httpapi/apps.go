@@ -93,19 +93,19 @@ type appListOutput struct{ Body AppList }
 
 func (h *Handler) registerApps() {
 	tags := []string{"Applications"}
-	register(h, rule{access.ManageApps, inInstance}, huma.Operation{
+	register(h, rule{action: access.ManageApps, scope: inInstance}, huma.Operation{
 		OperationID: "create-app", Method: http.MethodPost, Path: "/v1/apps", Tags: tags, DefaultStatus: http.StatusCreated,
 		Summary: "Create an application",
 	}, h.jsonBody(appSchema("app"), "application/json"), h.createApp)
-	register(h, rule{access.ReadApps, inOwnApp}, huma.Operation{
+	register(h, rule{action: access.ReadApps, scope: inOwnApp}, huma.Operation{
 		OperationID: "list-apps", Method: http.MethodGet, Path: "/v1/apps", Tags: tags,
 		Summary: "List the applications that the token may see",
 	}, nil, h.listApps)
-	register(h, rule{access.ReadApps, inApp}, huma.Operation{
+	register(h, rule{action: access.ReadApps, scope: inApp}, huma.Operation{
 		OperationID: "get-app", Method: http.MethodGet, Path: "/v1/apps/{app}", Tags: tags,
 		Summary: "Show an application",
 	}, nil, h.getApp)
-	register(h, rule{access.ManageApps, inApp}, huma.Operation{
+	register(h, rule{action: access.ManageApps, scope: inApp}, huma.Operation{
 		OperationID: "edit-app", Method: http.MethodPatch, Path: "/v1/apps/{app}", Tags: tags,
 		Summary: "Edit an application", Description: "The body is a JSON merge patch (RFC 7396).",
 	}, h.jsonBody(appSchema(), mergePatchType, "application/json"), h.editApp)

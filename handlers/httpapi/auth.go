@@ -54,6 +54,9 @@ func (h *Handler) authorize(c *call, who rule, app string) error {
 	default:
 		return wire.Refuse(wire.CodeForbidden, "nobody may do this: the operation does not say who may")
 	}
+	if who.or != "" && p.Authorize(who.or, app) == nil {
+		return nil
+	}
 	if err := p.Authorize(who.action, app); err != nil {
 		return wire.Refuse(wire.CodeForbidden, "%s", wire.ForbiddenDetail(err))
 	}

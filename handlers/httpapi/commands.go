@@ -74,11 +74,11 @@ func (h *Handler) registerCommands() {
 		return
 	}
 	tags := []string{"Commands"}
-	register(h, rule{access.ReadOutcomes, inApp}, huma.Operation{
+	register(h, rule{action: access.ReadOutcomes, scope: inApp}, huma.Operation{
 		OperationID: "get-outcome", Method: http.MethodGet, Path: "/v1/apps/{app}/commands/{command_id}", Tags: tags,
 		Summary: "Show what became of a command that was sent as a message", Description: "Kept for a day. 404 outcome_not_found until it is decided.",
 	}, nil, h.getOutcome)
-	who := rule{access.Operate, inInstance}
+	who := rule{action: access.Operate, scope: inInstance}
 	const collection = "/v1/commands/dead"
 	register(h, who, huma.Operation{
 		OperationID: "list-dead-commands", Method: http.MethodGet, Path: collection, Tags: tags,
@@ -123,7 +123,7 @@ func (h *Handler) listDead(ctx context.Context, in *struct {
 	if in.Cursor != "" {
 		var err error
 		if after, err = strconv.ParseUint(in.Cursor, 10, 64); err != nil {
-			return nil, wire.Invalid("the query", "cursor", wire.CodeInvalidCursor, "is none that this list gave")
+			return nil, wire.Refuse(wire.CodeInvalidCursor, "the cursor is none that this list gave; begin without one")
 		}
 	}
 	letters, err := h.Intake.DeadLetters(ctx, callOf(ctx).principal, in.App, after, min(limit, maxDeadLimit))

@@ -132,7 +132,7 @@ type exportListOutput struct{ Body ExportList }
 func (h *Handler) registerExports() {
 	tags := []string{"Exports"}
 	const collection, item = "/v1/apps/{app}/exports", "/v1/apps/{app}/exports/{id}"
-	who := rule{access.Export, inApp}
+	who := rule{action: access.Export, scope: inApp}
 	register(h, who, huma.Operation{
 		OperationID: "create-export", Method: http.MethodPost, Path: collection, Tags: tags, DefaultStatus: http.StatusAccepted,
 		Summary: "Order an export", Description: "Of the accounts named by user_ids, or those that filter lets through, or all. The file shows one position of the log.",

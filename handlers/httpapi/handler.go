@@ -60,6 +60,9 @@ type Config struct {
 	// Intake knows what became of commands that came as messages. There are no such paths when nil.
 	Intake Intake
 
+	// Audit answers auditors. There are no such paths when nil, nor as_of.
+	Audit Audit
+
 	// NewID returns a new ULID: the id of a command or request that has none.
 	NewID func() string
 
@@ -146,6 +149,7 @@ func New(c Config) (*Handler, error) {
 	h.registerHealth()
 	h.registerProjections()
 	h.registerCommands()
+	h.registerAudit()
 	h.mountDownloads()
 	if err := h.mountDocs(); err != nil {
 		return nil, err

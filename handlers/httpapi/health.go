@@ -33,7 +33,7 @@ func (h *Handler) registerHealth() {
 	if h.Metrics == nil {
 		return
 	}
-	who := rule{access.Operate, inInstance}
+	who := rule{action: access.Operate, scope: inInstance}
 	if h.OpenMetrics {
 		who = rule{scope: public}
 	}

@@ -64,7 +64,7 @@ type streamOutput struct {
 
 func (h *Handler) registerImport() {
 	text := &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString}}
-	register(h, rule{access.WriteAccounts, inApp}, huma.Operation{
+	register(h, rule{action: access.WriteAccounts, scope: inApp}, huma.Operation{
 		OperationID: "import-accounts", Method: http.MethodPost, Path: "/v1/apps/{app}/accounts:import", Tags: []string{"Accounts"},
 		Summary: "Import accounts",
 		Description: "The body, of any length, has a row an account: a JSON object a line, or a CSV table whose first line names the fields. " +
@@ -117,7 +117,7 @@ type importer struct {
 
 	ctx    context.Context // ends with the request, with Drain, or when nobody reads the answer
 	cancel context.CancelCauseFunc
-	undo   []func() bool
+	undo   func()
 
 	summary ImportSummary
 	line    bytes.Buffer
@@ -129,10 +129,19 @@ var errStopping = errors.New("the service is stopping")
 func newImporter(h *Handler, c *call) *importer {
 	im := &importer{handler: h, call: c, control: http.NewResponseController(c.writer), spool: newSpool()}
 	im.ctx, im.cancel = context.WithCancelCause(c.request.Context())
-	im.undo = append(im.undo,
-		context.AfterFunc(h.draining, func() { im.cancel(errStopping) }),
-		// A read that waits for the client is woken.
-		context.AfterFunc(im.ctx, func() { _ = im.control.SetReadDeadline(time.Unix(1, 0)) }))
+	undrain := context.AfterFunc(h.draining, func() { im.cancel(errStopping) })
+	// A read that waits for the client is woken. The connection is not touched any more once the import has ended.
+	woken := make(chan struct{})
+	sleep := context.AfterFunc(im.ctx, func() {
+		defer close(woken)
+		_ = im.control.SetReadDeadline(time.Unix(1, 0))
+	})
+	im.undo = func() {
+		undrain()
+		if !sleep() {
+			<-woken
+		}
+	}
 	im.body = &patientReader{im}
 	im.encoder = json.NewEncoder(&im.line)
 	im.encoder.SetEscapeHTML(false)
@@ -141,9 +150,7 @@ func newImporter(h *Handler, c *call) *importer {
 
 // end frees what the import holds. The connection may serve another request.
 func (im *importer) end() {
-	for _, undo := range im.undo {
-		undo()
-	}
+	im.undo()
 	im.cancel(nil)
 	_ = im.control.SetReadDeadline(time.Time{})
 	_ = im.control.SetWriteDeadline(time.Time{})

@@ -29,6 +29,7 @@ const (
 type rule struct {
 	action access.Action
 	scope  scope
+	or     access.Action // that permits it as well; the operation narrows what is done then
 }
 
 // ruleKey is where an operation keeps its rule.

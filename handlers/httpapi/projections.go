@@ -29,7 +29,7 @@ func (h *Handler) registerProjections() {
 	if h.Projections == nil {
 		return
 	}
-	register(h, rule{access.Operate, inInstance}, huma.Operation{
+	register(h, rule{action: access.Operate, scope: inInstance}, huma.Operation{
 		OperationID: "list-projections", Method: http.MethodGet, Path: "/v1/projections", Tags: []string{"Service"},
 		Summary: "Show how far each projection has come",
 	}, nil, func(context.Context, *UnusedReadParams) (*projectionListOutput, error) {

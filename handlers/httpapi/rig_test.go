@@ -23,6 +23,7 @@ import (
 	log "rollcall/eventstore/jetstream"
 	"rollcall/eventstore/keyring"
 	"rollcall/handlers/access"
+	"rollcall/handlers/audit"
 	"rollcall/handlers/command"
 	"rollcall/handlers/httpapi"
 	"rollcall/handlers/messaging"
@@ -81,6 +82,7 @@ func newRig(t testing.TB, change ...func(*httpapi.Config)) *rig {
 		Commands: command.New(store, c, keys, command.Options{}),
 		Queries:  newQueries(t, store, filepath.Join(dir, "list.db"), c),
 		Exports:  r.exports,
+		Audit:    audit.New(store, c),
 		Tokens:   newTokens(t, js),
 		Projections: func() []httpapi.Projection {
 			return []httpapi.Projection{{Name: "account_list", Position: 3, Last: 4}}

@@ -48,7 +48,7 @@ func tokenOf(t access.Token) Token {
 
 func (h *Handler) registerTokens() {
 	tags := []string{"Tokens"}
-	who := rule{access.ManageTokens, inOwnApp}
+	who := rule{action: access.ManageTokens, scope: inOwnApp}
 	register(h, who, huma.Operation{
 		OperationID: "create-token", Method: http.MethodPost, Path: "/v1/tokens", Tags: tags, DefaultStatus: http.StatusCreated,
 		Summary: "Make a token", Description: "An operator makes any, an administrator those of the own application. Making a token is not idempotent: Idempotency-Key is not taken.",

@@ -32,7 +32,7 @@ type DeadLetters interface {
 	// Get returns a dead letter, or ErrNoDeadLetter.
 	Get(ctx context.Context, id uint64) (DeadLetter, error)
 	// Requeue gives the message of a dead letter back to be decided, as it was sent, on disk when it returns. The dead
-	// letter stays.
+	// letter stays. Errors: *domain.Rejection with CodeQueueFull; ErrNoDeadLetter.
 	Requeue(ctx context.Context, id uint64) error
 	// Remove removes a dead letter, whose bytes are overwritten; one that is not there is no error.
 	Remove(ctx context.Context, id uint64) error
@@ -41,8 +41,11 @@ type DeadLetters interface {
 // ErrNoDeadLetter is the error of DeadLetters.Get for an id that has none.
 var ErrNoDeadLetter = errors.New("no such dead letter")
 
-// CodeNoDeadLetter is the code of a rejection: there is no such dead letter.
-const CodeNoDeadLetter domain.Code = "dead_command_not_found"
+// Codes of rejections.
+const (
+	CodeNoDeadLetter domain.Code = "dead_command_not_found" // there is no such dead letter
+	CodeQueueFull    domain.Code = "queue_full"             // too many commands wait to be decided
+)
 
 // Bury keeps that a command is dead, unless it has a final outcome. The dead letter itself is kept by the transport that
 // could not read it. A message that does not say which command it is has no outcome.
@@ -76,7 +79,7 @@ func (s *Service) DeadLetters(ctx context.Context, by access.Principal, app doma
 }
 
 // Retry gives a dead letter back to be decided, as it was sent: this program may have learned to read it, or its sender
-// have been given the right. Errors: *domain.Rejection with CodeNoDeadLetter; ErrForbidden of access.
+// have been given the right. Errors: *domain.Rejection with CodeNoDeadLetter or CodeQueueFull; ErrForbidden of access.
 func (s *Service) Retry(ctx context.Context, by access.Principal, id uint64) error {
 	if _, err := s.deadLetter(ctx, by, id); err != nil {
 		return err

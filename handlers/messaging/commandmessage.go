@@ -2,6 +2,7 @@ package messaging
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -22,6 +23,7 @@ const (
 	headerContentType = "Content-Type"
 	headerIfMatch     = "If-Match"
 	headerTrace       = "traceparent"
+	headerCloudTrace  = "ce-traceparent" // where that one is missing
 	headerCorrelation = "ce-correlationid"
 	headerCausation   = "ce-causationid"
 	headerCloudID     = "ce-id"
@@ -47,13 +49,18 @@ func header(h nats.Header, name string) string {
 	return ""
 }
 
+// traceOf returns the trace context that a message was sent in, whatever it is.
+func traceOf(h nats.Header) string {
+	return cmp.Or(header(h, headerTrace), header(h, headerCloudTrace))
+}
+
 // readCommand understands a message of the stream of commands. What is known of one that it does not understand is
 // returned as well. Its error is *intake.Unreadable.
 func readCommand(subject string, h nats.Header, data []byte) (intake.Command, error) {
 	app, verb := appAndVerb(subject, commandPrefix)
 	c := intake.Command{
 		App: app, Verb: verb, Sender: h.Get(headerSender), ID: h.Get(headerCommandID),
-		CausationID: header(h, headerCausation), CorrelationID: header(h, headerCorrelation), TraceParent: header(h, headerTrace),
+		CausationID: header(h, headerCausation), CorrelationID: header(h, headerCorrelation), TraceParent: traceOf(h),
 	}
 	if c.ID == "" {
 		c.ID = header(h, headerCloudID)
@@ -140,6 +147,22 @@ func readBody(c *intake.Command, body []byte, ifMatch string) error {
 	if ifMatch != "" && c.Verb != intake.Edit {
 		return malformed("%s is for edits alone", headerIfMatch)
 	}
+	if err := readAsked(c, body, ifMatch); err != nil {
+		return err
+	}
+	if c.Account != nil && c.Users()[0] == "" {
+		return unnamed("the command")
+	}
+	return nil
+}
+
+// unnamed refuses what names no account. To the domain that would be one that does not exist.
+func unnamed(thing string) error {
+	return wire.Invalid(thing, "user_id", domain.CodeRequired, "name the account")
+}
+
+// readAsked reads the body of a verb.
+func readAsked(c *intake.Command, body []byte, ifMatch string) error {
 	switch c.Verb {
 	case intake.Create:
 		a, err := wire.DecodeAccount(body)

@@ -137,7 +137,12 @@ func (d *DeadLetters) Requeue(ctx context.Context, id uint64) error {
 			again.Header[name] = values
 		}
 	}
-	if _, err := d.js.PublishMsg(ctx, again); err != nil {
+	_, err = d.js.PublishMsg(ctx, again)
+	var api *jetstream.APIError
+	switch {
+	case errors.As(err, &api) && api.ErrorCode == jsStoreFailed:
+		return &domain.Rejection{Code: intake.CodeQueueFull, Detail: "the queue of commands is full (" + api.Description + "); retry the dead command when others have been decided"}
+	case err != nil:
 		return fmt.Errorf("publish on %s: %w", again.Subject, err)
 	}
 	return nil

@@ -170,6 +170,7 @@ func (i *Ingress) hash(in *nats.Msg) uint64 {
 // Codes of JetStream's errors.
 const (
 	jsNotAvailable    = 10008
+	jsStoreFailed     = 10077 // such as for a limit that is reached; the description says which
 	jsTooManyRequests = 10167
 )
 

@@ -34,9 +34,9 @@ const (
 )
 
 const (
-	rpcService     = "rollcall"
-	maxRequests    = 1024 // at once; further ones are refused
-	requestTimeout = 30 * time.Second
+	rpcService            = "rollcall"
+	maxRequests           = 1024 // at once; further ones are refused
+	defaultRequestTimeout = 30 * time.Second
 )
 
 // Queries answers reads, see query.Service.
@@ -45,13 +45,14 @@ type Queries interface {
 	Wrote(position uint64)
 }
 
-// RPCConfig tells what answers requests. All members are needed but Version and Logger.
+// RPCConfig tells what answers requests. All members are needed but Version, Timeout and Logger.
 type RPCConfig struct {
 	Commands intake.Commands
 	Queries  Queries
 	Identify Identify
 	NewID    func() string // of a command that comes without an id
 	Version  string        // of the service, in the form of semantic versions
+	Timeout  time.Duration // of a request: 30 s
 	Logger   *slog.Logger
 }
 
@@ -78,6 +79,7 @@ func NewRPC(nc *nats.Conn, cfg RPCConfig) (*RPC, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	positive(&cfg.Timeout, defaultRequestTimeout)
 	return &RPC{RPCConfig: cfg, nc: nc, codes: wire.NewCodes(jetstream.MsgIDHeader), slots: make(chan struct{}, maxRequests)}, nil
 }
 
@@ -97,12 +99,26 @@ func (r *RPC) Run(ctx context.Context) error {
 		}
 	}
 	<-ctx.Done()
-	err = service.Stop() // drains its subscriptions
+	err = service.Stop()
+	r.drain()
 	r.work.Wait()
 	if err != nil && !r.nc.IsClosed() {
 		return fmt.Errorf("stop answering requests: %w", err)
 	}
 	return nil
+}
+
+// drain waits until the requests that have arrived have begun: package micro drains its subscriptions, but does not wait for that.
+func (r *RPC) drain() {
+	_ = r.nc.FlushTimeout(defaultTimeout) // then nothing more arrives; nor does it without a connection
+	begun := make(chan struct{})
+	if r.nc.Barrier(func() { close(begun) }) != nil {
+		return
+	}
+	select {
+	case <-begun:
+	case <-time.After(defaultTimeout):
+	}
 }
 
 // semanticVersion returns a version as package micro wants it. A version of a build between releases is not one.
@@ -138,13 +154,14 @@ func (r *RPC) begin(stats *endpointStats, verb string, req micro.Request) {
 	r.work.Go(func() {
 		defer func() { <-r.slots }()
 		start := time.Now()
-		ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), r.Timeout)
 		defer cancel()
 		out, err := r.answer(ctx, in)
 		stats.took.Add(time.Since(start).Nanoseconds())
 		if err != nil {
 			stats.errors.Add(1)
-			p, fault := r.codes.Of(ctx, err)
+			// Not in ctx, whose end would mean that the client is gone: it still waits.
+			p, fault := r.codes.Of(context.WithoutCancel(ctx), err)
 			if fault {
 				r.Logger.LogAttrs(ctx, slog.LevelError, "a request over NATS failed", slog.String("subject", req.Subject()), slog.Any("error", err))
 			}
@@ -213,6 +230,9 @@ func (r *RPC) get(ctx context.Context, in request) (answerTo, error) {
 	if err != nil {
 		return answerTo{}, err
 	}
+	if id == "" {
+		return answerTo{}, unnamed("the request")
+	}
 	a, position, err := r.Queries.Account(ctx, minimum, in.app, id)
 	if err != nil {
 		return answerTo{}, err
@@ -239,7 +259,7 @@ func (r *RPC) write(ctx context.Context, who access.Principal, in request) (answ
 			*to = v
 		}
 	}
-	if trace := header(in.header, headerTrace); wire.ValidTraceParent(trace) {
+	if trace := traceOf(in.header); wire.ValidTraceParent(trace) {
 		req.TraceParent = trace
 	}
 	if c.Account == nil {
@@ -269,7 +289,7 @@ func (r *RPC) deleteBatch(ctx context.Context, req command.Request, c intake.Com
 	for i, res := range results {
 		item := wire.OutcomeItem{UserID: res.UserID, Status: "deleted", Position: res.Position}
 		if res.Err != nil {
-			p, _ := r.codes.Of(ctx, res.Err)
+			p, _ := r.codes.Of(context.WithoutCancel(ctx), res.Err)
 			item = wire.OutcomeItem{UserID: res.UserID, Status: "failed", Code: p.Code, Detail: p.Detail}
 		}
 		out.position = max(out.position, res.Position)

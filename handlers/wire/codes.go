@@ -8,6 +8,7 @@ import (
 
 	"rollcall/domain"
 	"rollcall/handlers/access"
+	"rollcall/handlers/audit"
 	"rollcall/handlers/command"
 	"rollcall/handlers/export"
 	"rollcall/handlers/intake"
@@ -84,6 +85,9 @@ func NewCodes(commandID string) Codes {
 		{intake.CodeNoOutcome, 404, "Nothing is known of the command"},
 		{intake.CodeNoDeadLetter, 404, "There is no such dead command"},
 		{access.CodeTokenNotFound, 404, "There is no such token"},
+		{audit.CodeNoEvent, 404, "No event is about such an account"},
+		{audit.CodeErased, 410, "What the account held has been erased"},
+		{audit.CodeFuture, 422, "The log has not reached that position"},
 		{CodeMethod, 405, "The path does not take this method"},
 		{CodeTimeout, 408, "The body did not arrive in time"},
 		{domain.CodeAppExists, 409, "The application exists already"},
@@ -103,6 +107,7 @@ func NewCodes(commandID string) Codes {
 		{CodeNotCaughtUp, 503, "The list has not reached the position yet"},
 		{CodeUnavailable, 503, "The service cannot do this now"},
 		{CodeOutcomeUnknown, 503, "It is not known whether the command was executed"},
+		{intake.CodeQueueFull, 503, "Too many commands wait to be decided"},
 		{CodeStoreUnavailable, 503, "The file cannot be read now"},
 		{CodeStopping, 503, "The service is stopping"},
 	} {

@@ -10,6 +10,7 @@ import (
 	"rollcall/domain"
 	"rollcall/eventstore"
 	"rollcall/handlers/access"
+	"rollcall/handlers/intake"
 	"rollcall/handlers/query"
 	"rollcall/handlers/wire"
 )
@@ -31,6 +32,7 @@ func TestAnErrorOfAUseCaseIsAProblem(t *testing.T) {
 		{nil, &domain.Rejection{Code: domain.CodeAccountExists, Detail: "there is one"}, domain.CodeAccountExists, 409, false},
 		{nil, &domain.Rejection{Code: "thing_not_found", Detail: "none"}, "thing_not_found", 404, false},
 		{nil, &domain.Rejection{Code: "no_such_code", Detail: "none"}, "no_such_code", 409, false},
+		{nil, &domain.Rejection{Code: intake.CodeQueueFull, Detail: "later"}, intake.CodeQueueFull, 503, false},
 		{nil, access.ErrForbidden, wire.CodeForbidden, 403, false},
 		{nil, access.ErrUnavailable, wire.CodeUnavailable, 503, true},
 		{nil, eventstore.ErrUnknownOutcome, wire.CodeOutcomeUnknown, 503, false},

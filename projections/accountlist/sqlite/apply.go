@@ -9,6 +9,7 @@ import (
 	"rollcall/domain"
 	"rollcall/eventstore"
 	"rollcall/projections"
+	"rollcall/projections/accountlist"
 )
 
 // Apply applies events that follow the position from, in one transaction. An error that is
@@ -20,8 +21,8 @@ func (l *List) Apply(ctx context.Context, from eventstore.Position, events []eve
 	if len(events) == 0 {
 		return nil
 	}
-	d := decode(ctx, l.codec, events)
-	defer d.stop()
+	d := accountlist.Decode(ctx, l.codec, events)
+	defer d.Stop()
 	return l.write(ctx, func(conn *sqlite.Conn) error {
 		var b *batch
 		err := transact(conn, func() (err error) {
@@ -57,7 +58,7 @@ func transact(conn *sqlite.Conn, f func() error) error {
 }
 
 // applyBatch writes what the events lead to and moves the checkpoint.
-func applyBatch(conn *sqlite.Conn, from eventstore.Position, d *decoding) (*batch, error) {
+func applyBatch(conn *sqlite.Conn, from eventstore.Position, d *accountlist.Decoding) (*batch, error) {
 	checkpoint, err := count(conn, "SELECT checkpoint FROM progress")
 	if err != nil {
 		return nil, err
@@ -69,11 +70,8 @@ func applyBatch(conn *sqlite.Conn, from eventstore.Position, d *decoding) (*batc
 	if err != nil {
 		return nil, err
 	}
-	for _, s := range d.segments {
-		<-s.done
-		if err := b.evolve(s); err != nil {
-			return nil, err
-		}
+	if err := d.Each(b.take); err != nil {
+		return nil, err
 	}
 	if err := b.flush(); err != nil {
 		return nil, err
@@ -81,22 +79,12 @@ func applyBatch(conn *sqlite.Conn, from eventstore.Position, d *decoding) (*batc
 	return b, exec(conn, "UPDATE progress SET checkpoint = ?1", int64(from)+int64(b.events))
 }
 
-// evolve takes in the events of a segment.
-func (b *batch) evolve(s *segment) error {
-	for i, event := range s.events {
-		if err := b.take(event, &s.envelopes[i]); err != nil {
-			return err
-		}
-		b.events++
-	}
-	return s.err
-}
-
 // take takes in one event.
 func (b *batch) take(event domain.Event, env *eventstore.Envelope) error {
 	if err := storable(env.Time); err != nil {
 		return impossible(env, err)
 	}
+	b.events++
 	switch e := event.(type) {
 	case domain.AppCreated:
 		return b.takeApp(e.App, event, env)

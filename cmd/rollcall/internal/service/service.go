@@ -23,6 +23,7 @@ import (
 	"rollcall/eventstore/jetstream"
 	"rollcall/eventstore/keyring"
 	"rollcall/handlers/access"
+	"rollcall/handlers/audit"
 	"rollcall/handlers/command"
 	"rollcall/handlers/erasure"
 	"rollcall/handlers/export"
@@ -201,6 +202,7 @@ func (s *Service) handler() (*httpapi.Handler, error) {
 		Queries:      s.queries,
 		Exports:      s.exports,
 		Intake:       s.intake,
+		Audit:        audit.New(s.store, codec.New(s.keys)),
 		NewID:        func() string { return ulid.Make().String() },
 		Ready:        s.Ready,
 		Warnings:     s.warnings,

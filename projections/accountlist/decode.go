@@ -1,4 +1,4 @@
-package sqlite
+package accountlist
 
 import (
 	"context"
@@ -23,17 +23,19 @@ type segment struct {
 	done      chan struct{} // closed when events or err are there
 }
 
-// decoding is a batch that is being decoded while its first events are already applied.
-type decoding struct {
+// Decoding is a batch that is being decoded while its first events are already applied.
+// An adapter makes one with Decode.
+type Decoding struct {
 	segments []*segment
 	workers  sync.WaitGroup
 	cancel   context.CancelFunc
 }
 
-// decode begins to decode events side by side. It must be stopped.
-func decode(ctx context.Context, c *codec.Codec, events []eventstore.Envelope) *decoding {
+// Decode begins to decode events side by side, on as many goroutines as there are
+// processors. It must be stopped.
+func Decode(ctx context.Context, c *codec.Codec, events []eventstore.Envelope) *Decoding {
 	ctx, cancel := context.WithCancel(ctx)
-	d := &decoding{cancel: cancel}
+	d := &Decoding{cancel: cancel}
 	for len(events) > 0 {
 		n := min(segmentEvents, len(events))
 		d.segments = append(d.segments, &segment{envelopes: events[:n], done: make(chan struct{})})
@@ -54,8 +56,28 @@ func decode(ctx context.Context, c *codec.Codec, events []eventstore.Envelope) *
 	return d
 }
 
-// stop ends the decoding and waits for its goroutines.
-func (d *decoding) stop() {
+// Each calls take with each event and its envelope in order, as they become ready, until
+// take returns an error. Text that has been erased is unset.
+//
+// Errors: that of take; a *projections.EventError for an event that can never be read, after
+// those before it; any other passes.
+func (d *Decoding) Each(take func(domain.Event, *eventstore.Envelope) error) error {
+	for _, s := range d.segments {
+		<-s.done
+		for i, event := range s.events {
+			if err := take(event, &s.envelopes[i]); err != nil {
+				return err
+			}
+		}
+		if s.err != nil {
+			return s.err
+		}
+	}
+	return nil
+}
+
+// Stop ends the decoding and waits for its goroutines.
+func (d *Decoding) Stop() {
 	d.cancel()
 	d.workers.Wait()
 }

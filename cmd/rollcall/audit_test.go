@@ -1,0 +1,144 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"rollcall/eventstore/storetest"
+)
+
+// lines splits what was printed.
+func lines(text string) []string { return strings.Split(strings.TrimSuffix(text, "\n"), "\n") }
+
+func TestAnAuditorLearnsWhoChangedAnAccountAndHowItWas(t *testing.T) {
+	p, api := running(t)
+	if _, err := api.CreateAccount(t.Context(), "demo", map[string]any{"user_id": "ann", "nickname": "앤"}); err != nil {
+		t.Fatal(err)
+	}
+	a, err := api.EditAccount(t.Context(), "demo", "ann", map[string]any{"nickname": "안나", "level": 3}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := api.CreateToken(t.Context(), "examiner", "auditor", "demo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := p.env()
+	env["ROLLCALL_TOKEN"] = token.Secret
+	run := func(want int, args ...string) string {
+		t.Helper()
+		code, out, errs := rollcall(t, env, "", args...)
+		if code != want {
+			t.Fatalf("%v: status %d, want %d: %s", args, code, want, errs)
+		}
+		return out
+	}
+	out := run(exitDone, "accounts", "history", "ann", "--output", "csv")
+	if got := lines(out); len(got) != 3 || !strings.Contains(got[1], "nickname: 앤") || !strings.Contains(got[2], "nickname: 앤 → 안나, level: 3") {
+		t.Errorf("the history is\n%s", out)
+	}
+	before := run(exitDone, "audit", "state", "ann", "--as-of", whole(a.Revision-1), "--output", "json")
+	if !strings.Contains(before, "앤") || strings.Contains(before, "level") {
+		t.Errorf("it was %s", before)
+	}
+	run(exitRefused, "accounts", "get", "ann") // an auditor sees what was, for a reason that it names
+	run(exitRefused, "audit", "state", "nobody", "--as-of", whole(a.Revision))
+	run(exitRefused, "audit", "state", "ann", "--as-of", "999999")
+	run(exitRefused, "audit", "state", "ann", "--as-of", "yesterday")
+	if err := api.DeleteAccount(t.Context(), "demo", "ann"); err != nil {
+		t.Fatal(err)
+	}
+	storetest.Eventually(t, "the account is erased", func() bool {
+		return !strings.Contains(run(exitDone, "accounts", "history", "ann"), "안나")
+	})
+	if out := run(exitDone, "accounts", "history", "ann"); !strings.Contains(out, "nickname: erased") || len(lines(out)) != 4 {
+		t.Errorf("the history of an erased account is\n%s", out)
+	}
+	if _, _, errs := rollcall(t, env, "", "audit", "state", "ann", "--as-of", whole(a.Revision)); !strings.Contains(errs, "account_erased") {
+		t.Errorf("an erased account: %s", errs)
+	}
+}
+
+func TestAReplayGoesOnWhereItsFileEndsAndToASubject(t *testing.T) {
+	p, api := running(t)
+	create := func(ids ...string) {
+		t.Helper()
+		for _, id := range ids {
+			if _, err := api.CreateAccount(t.Context(), "demo", map[string]any{"user_id": id, "nickname": "secret"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	create("a", "b")
+	env := p.env()
+	run := func(args ...string) string {
+		t.Helper()
+		code, out, errs := rollcall(t, env, "", append([]string{"audit", "replay"}, args...)...)
+		if code != exitDone {
+			t.Fatalf("%v: status %d: %s", args, code, errs)
+		}
+		return out
+	}
+	all := run()
+	for _, line := range lines(all) {
+		var e struct {
+			SpecVersion string
+			Position    uint64
+			Type        string
+		}
+		if err := json.Unmarshal([]byte(line), &e); err != nil || e.SpecVersion != "1.0" || e.Position == 0 || strings.Contains(line, "secret") {
+			t.Errorf("an event is %s (%v)", line, err)
+		}
+	}
+	if out := run("--user", "b", "--type", "account.created"); len(lines(out)) != 1 || !strings.Contains(out, "accounts.evt.demo.u.b") {
+		t.Errorf("the events of one account are\n%s", out)
+	}
+
+	file := filepath.Join(t.TempDir(), "events.ndjson")
+	run("--to", "file:"+file)
+	// An interruption has left half a line.
+	half, err := os.OpenFile(file, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := half.WriteString(`{"position":99`); err != nil {
+		t.Fatal(err)
+	}
+	if err := half.Close(); err != nil {
+		t.Fatal(err)
+	}
+	create("c")
+	run("--to", "file:"+file)
+	kept, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(kept) != run() {
+		t.Errorf("the file that was gone on with differs from a replay at once:\n%s", kept)
+	}
+
+	url := storetest.RunServer(t)
+	nc := storetest.Connect(t, url)
+	sub, err := nc.SubscribeSync("copies")
+	if err == nil {
+		err = nc.Flush()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	run("--to", "nats:copies", "--nats", url)
+	for _, want := range lines(all) {
+		m, err := sub.NextMsg(patience)
+		if err != nil || string(m.Data) != want {
+			t.Fatalf("published is %v (%v), want %s", m, err, want)
+		}
+	}
+	for _, wrong := range []string{"file:", "nats:", "ftp:x", "nats:a.*"} {
+		if code, _, _ := rollcall(t, env, "", "audit", "replay", "--to", wrong); code != exitUsage {
+			t.Errorf("--to %s: status %d, want %d", wrong, code, exitUsage)
+		}
+	}
+}

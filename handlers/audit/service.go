@@ -1,0 +1,292 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"rollcall/domain"
+	"rollcall/eventstore"
+)
+
+// Log is what is read, see eventstore.Store.
+type Log interface {
+	Load(ctx context.Context, id eventstore.AggregateID) iter.Seq2[eventstore.Envelope, error]
+	Revision(ctx context.Context, id eventstore.AggregateID) (eventstore.Revision, error)
+	ReadApp(ctx context.Context, app string, from, until eventstore.Position) iter.Seq2[eventstore.Envelope, error]
+	SubscribeApp(ctx context.Context, app string, from eventstore.Position) (eventstore.Subscription, error)
+	Last(ctx context.Context) (eventstore.Position, error)
+	PositionAt(ctx context.Context, t time.Time) (eventstore.Position, error)
+}
+
+// Decoder understands events, see codec.Codec.
+type Decoder interface {
+	Decode(ctx context.Context, env eventstore.Envelope) (event domain.Event, erased bool, err error)
+}
+
+// Service answers auditors. It is safe for concurrent use.
+type Service struct {
+	log     Log
+	decoder Decoder
+}
+
+// New returns a service.
+func New(log Log, decoder Decoder) *Service { return &Service{log: log, decoder: decoder} }
+
+// Codes of rejections.
+const (
+	CodeErased  domain.Code = "account_erased"  // what an account held then has been erased since
+	CodeFuture  domain.Code = "position_ahead"  // a position that the log has not reached
+	CodeNoEvent domain.Code = "account_unknown" // no event is about such an account
+)
+
+// Moment is a place in the log, named by a position or a time. The zero value is none.
+type Moment struct {
+	Position eventstore.Position
+	Time     time.Time // when Position is zero
+}
+
+// IsZero tells whether it names nothing.
+func (m Moment) IsZero() bool { return m.Position == 0 && m.Time.IsZero() }
+
+// Resolve returns the position of a moment: of a time, that of the last event recorded at or before it. A position that the
+// log has not reached is a *domain.Rejection with CodeFuture.
+func (s *Service) Resolve(ctx context.Context, m Moment) (eventstore.Position, error) {
+	if m.Position == 0 {
+		at, err := s.log.PositionAt(ctx, m.Time)
+		if err != nil {
+			return 0, fmt.Errorf("turn %s into a position: %w", m.Time.Format(time.RFC3339Nano), err)
+		}
+		return at, nil
+	}
+	last, err := s.log.Last(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("look at the end of the log: %w", err)
+	}
+	if m.Position > last {
+		return 0, &domain.Rejection{Code: CodeFuture, Detail: fmt.Sprintf("the log ends at position %d; %d is yet to come", last, m.Position)}
+	}
+	return m.Position, nil
+}
+
+// Account returns an account as it was at a moment, and the position that this is.
+//
+// Rejections: domain.CodeAccountNotFound when there was none; CodeErased when what it held is gone; CodeFuture.
+func (s *Service) Account(ctx context.Context, app domain.AppID, id domain.UserID, at Moment) (domain.Account, eventstore.Position, error) {
+	position, err := s.Resolve(ctx, at)
+	if err != nil {
+		return domain.Account{}, 0, err
+	}
+	var state domain.State
+	gone := false
+	envelopes, err := s.load(ctx, eventstore.Account(string(app), string(id)))
+	if err != nil {
+		return domain.Account{}, position, err
+	}
+	for _, env := range envelopes {
+		if env.Position > position {
+			break
+		}
+		event, erased, err := s.decoder.Decode(ctx, env)
+		if err != nil {
+			return domain.Account{}, position, err
+		}
+		state, gone = domain.Evolve(state, event, uint64(env.Position)), gone && state.Account.Exists() || erased
+	}
+	switch {
+	case !state.Account.Exists():
+		return domain.Account{}, position, &domain.Rejection{Code: domain.CodeAccountNotFound, Detail: fmt.Sprintf("there was no account %q in application %s at position %d", id, app, position)}
+	case gone:
+		return domain.Account{}, position, &domain.Rejection{Code: CodeErased, Detail: fmt.Sprintf("account %q of application %s has been deleted since position %d and what it held is erased; its history tells what happened", id, app, position)}
+	}
+	return state.Account, position, nil
+}
+
+// load returns all events of an aggregate, as the leader of the log knows them: a replica that is behind is asked again.
+func (s *Service) load(ctx context.Context, id eventstore.AggregateID) ([]eventstore.Envelope, error) {
+	const retry = 20 * time.Millisecond
+	revision, err := s.log.Revision(ctx, id)
+	for err == nil {
+		var all []eventstore.Envelope
+		for e, lerr := range s.log.Load(ctx, id) {
+			if err = lerr; err != nil {
+				break
+			}
+			all = append(all, e)
+		}
+		if err == nil && (revision == 0 || len(all) > 0 && all[len(all)-1].Position >= revision) {
+			return all, nil
+		}
+		if err == nil {
+			err = pause(ctx, retry)
+		}
+	}
+	return nil, fmt.Errorf("read the events of %s: %w", id, err)
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Query tells which events of an application are read.
+type Query struct {
+	App domain.AppID
+	// From and Until are the first and the last position, from the beginning and to the present end when zero.
+	From, Until Moment
+	UserID      domain.UserID // only those of one account
+	Types       []string      // only those, with their version or without
+	Follow      bool          // and those to come, until ctx ends; Until must be zero
+}
+
+// Events yields the events of an application in order, as they are in the log, sealed. Rejections: domain.CodeInvalid; CodeFuture.
+func (s *Service) Events(ctx context.Context, q Query) iter.Seq2[eventstore.Envelope, error] {
+	return func(yield func(eventstore.Envelope, error) bool) {
+		if err := s.events(ctx, q, yield); err != nil {
+			yield(eventstore.Envelope{}, err)
+		}
+	}
+}
+
+// errEnough ends the reading of events that nobody wants any more.
+var errEnough = errors.New("no more events are wanted")
+
+func (s *Service) events(ctx context.Context, q Query, yield func(eventstore.Envelope, error) bool) error {
+	if err := s.checkApp(ctx, q.App); err != nil {
+		return err
+	}
+	from, until, err := s.bounds(ctx, q)
+	if err != nil {
+		return err
+	}
+	hand := func(e eventstore.Envelope) error {
+		if q.takes(e) && !yield(e, nil) {
+			return errEnough
+		}
+		return nil
+	}
+	for e, err := range s.past(ctx, q, from, until) {
+		if err == nil {
+			err = hand(e)
+		}
+		if errors.Is(err, errEnough) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if !q.Follow {
+		return nil
+	}
+	if err := s.follow(ctx, q, max(from, until+1), hand); !errors.Is(err, errEnough) {
+		return err
+	}
+	return nil
+}
+
+// checkApp returns a *domain.Rejection when there is no such application.
+func (s *Service) checkApp(ctx context.Context, app domain.AppID) error {
+	revision, err := s.log.Revision(ctx, eventstore.App(string(app)))
+	if err != nil {
+		return fmt.Errorf("look for application %s: %w", app, err)
+	}
+	if revision == 0 {
+		return &domain.Rejection{Code: domain.CodeAppNotFound, Detail: fmt.Sprintf("there is no application %q", app)}
+	}
+	return nil
+}
+
+// bounds returns the positions of the first and the last event of a query that have been written.
+func (s *Service) bounds(ctx context.Context, q Query) (from, until eventstore.Position, err error) {
+	if q.Follow && !q.Until.IsZero() {
+		return 0, 0, &domain.Rejection{Code: domain.CodeInvalid, Detail: "the query cannot be accepted", Fields: []domain.FieldError{
+			{Field: "until", Code: domain.CodeBadValue, Detail: "leave it out to follow the events to come"},
+		}}
+	}
+	switch {
+	case q.From.IsZero():
+		from = 1
+	case q.From.Position > 0:
+		from = q.From.Position
+	default: // the first at or after the time
+		before, err := s.log.PositionAt(ctx, q.From.Time.Add(-time.Nanosecond))
+		if err != nil {
+			return 0, 0, fmt.Errorf("turn %s into a position: %w", q.From.Time.Format(time.RFC3339Nano), err)
+		}
+		from = before + 1
+	}
+	if q.Until.IsZero() {
+		until, err = s.log.Last(ctx)
+		if err != nil {
+			return 0, 0, fmt.Errorf("look at the end of the log: %w", err)
+		}
+		return from, until, nil
+	}
+	until, err = s.Resolve(ctx, q.Until)
+	return from, until, err
+}
+
+// past yields the events that have been written.
+func (s *Service) past(ctx context.Context, q Query, from, until eventstore.Position) iter.Seq2[eventstore.Envelope, error] {
+	if q.UserID == "" {
+		return s.log.ReadApp(ctx, string(q.App), from, until)
+	}
+	return func(yield func(eventstore.Envelope, error) bool) {
+		all, err := s.load(ctx, eventstore.Account(string(q.App), string(q.UserID)))
+		if err != nil {
+			yield(eventstore.Envelope{}, err)
+			return
+		}
+		for _, e := range all {
+			if e.Position >= from && e.Position <= until && !yield(e, nil) {
+				return
+			}
+		}
+	}
+}
+
+// follow hands on the events to come until ctx ends or hand returns an error.
+func (s *Service) follow(ctx context.Context, q Query, from eventstore.Position, hand func(eventstore.Envelope) error) error {
+	sub, err := s.log.SubscribeApp(ctx, string(q.App), from)
+	if err != nil {
+		return fmt.Errorf("follow the events of %s: %w", q.App, err)
+	}
+	defer sub.Close()
+	const atOnce = 256
+	for {
+		events, err := sub.Next(ctx, atOnce)
+		if err != nil {
+			return fmt.Errorf("follow the events of %s: %w", q.App, err)
+		}
+		for _, e := range events {
+			if err := hand(e); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// takes tells whether the query asks for an event.
+func (q Query) takes(e eventstore.Envelope) bool {
+	if q.UserID != "" && e.Aggregate != eventstore.Account(string(q.App), string(q.UserID)) {
+		return false
+	}
+	if len(q.Types) == 0 {
+		return true
+	}
+	for _, t := range q.Types {
+		if e.Type == t || len(e.Type) > len(t) && e.Type[:len(t)] == t && e.Type[len(t):len(t)+2] == ".v" {
+			return true
+		}
+	}
+	return false
+}

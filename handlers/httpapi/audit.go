@@ -1,0 +1,297 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"rollcall/domain"
+	"rollcall/eventstore"
+	"rollcall/handlers/access"
+	"rollcall/handlers/audit"
+	"rollcall/handlers/wire"
+)
+
+// Audit answers those who examine what happened, see audit.Service.
+type Audit interface {
+	Account(ctx context.Context, app domain.AppID, id domain.UserID, at audit.Moment) (domain.Account, eventstore.Position, error)
+	History(ctx context.Context, app domain.AppID, id domain.UserID, p audit.Page) (entries []audit.Entry, more bool, err error)
+	Events(ctx context.Context, q audit.Query) iter.Seq2[eventstore.Envelope, error]
+}
+
+// HistoryEntry is one event in the history of an account.
+type HistoryEntry struct {
+	Position      uint64          `json:"position"`
+	ID            string          `json:"id"`
+	Type          string          `json:"type"`
+	Time          time.Time       `json:"time" doc:"When the command was given, for people"`
+	RecordedAt    time.Time       `json:"recorded_at" doc:"When the log took it, by the log's clock"`
+	Actor         string          `json:"actor" doc:"Who gave the command: the name of a token, a slash, and its id"`
+	CommandID     string          `json:"command_id"`
+	CausationID   string          `json:"causation_id,omitempty"`
+	CorrelationID string          `json:"correlation_id,omitempty"`
+	Erased        bool            `json:"erased,omitempty" doc:"What the event held is gone; changes name the fields alone"`
+	Changes       []HistoryChange `json:"changes" nullable:"false"`
+}
+
+// HistoryChange is what an event did to one field.
+type HistoryChange struct {
+	Field  string `json:"field"`
+	Before any    `json:"before,omitempty" doc:"Absent when it was unset, and when it is erased"`
+	After  any    `json:"after,omitempty" doc:"Absent when it is unset since, and when it is erased"`
+}
+
+// History is one page of a history.
+type History struct {
+	Events     []HistoryEntry `json:"events" nullable:"false"`
+	NextCursor string         `json:"next_cursor,omitempty" doc:"Cursor of the next page, absent at the end"`
+}
+
+type historyOutput struct{ Body History }
+
+func (h *Handler) registerAudit() {
+	if h.Audit == nil {
+		return
+	}
+	who, tags := rule{action: access.Audit, scope: inApp}, []string{"Audit"}
+	register(h, who, huma.Operation{
+		OperationID: "account-history", Method: http.MethodGet, Path: "/v1/apps/{app}/accounts/{user_id}/history", Tags: tags,
+		Summary:     "Show who changed an account, when, and from what to what",
+		Description: "The events of all accounts that had the user id, those of a deleted one too. What has been erased is gone; that it happened stays.",
+	}, nil, h.history)
+	register(h, who, huma.Operation{
+		OperationID: "read-events", Method: http.MethodGet, Path: "/v1/apps/{app}/events", Tags: tags,
+		Summary: "Read the events of an application",
+		Description: "A CloudEvent a line as the log keeps it, personal data sealed, with the extensions position and recordedtime in front. " +
+			"A stream that broke off goes on with from = the last position + 1.",
+		Responses: map[string]*huma.Response{"200": {
+			Description: "The events", Content: map[string]*huma.MediaType{ndjsonType: {Schema: &huma.Schema{Type: huma.TypeString}}},
+		}},
+	}, nil, h.readEvents)
+}
+
+func (h *Handler) history(ctx context.Context, in *struct {
+	AccountParam
+	UnusedReadParams
+	Order  domain.Order `query:"order" enum:"asc,desc" default:"asc" doc:"asc: the oldest first"`
+	Limit  int          `query:"limit" minimum:"1" maximum:"1000" default:"50" doc:"Events on a page"`
+	Cursor string       `query:"cursor" doc:"next_cursor of the page before; order must be the same"`
+}) (*historyOutput, error) {
+	id, err := callOf(ctx).userID(string(in.App), in.UserID)
+	if err != nil {
+		return nil, err
+	}
+	page := audit.Page{Limit: in.Limit, Newest: in.Order == domain.Descending}
+	if in.Cursor != "" {
+		after, err := strconv.ParseUint(in.Cursor, 10, 64)
+		if err != nil {
+			return nil, wire.Refuse(wire.CodeInvalidCursor, "the cursor is none that this list gave; begin without one")
+		}
+		page.After = eventstore.Position(after)
+	}
+	entries, more, err := h.Audit.History(ctx, in.App, id, page)
+	if err != nil {
+		return nil, err
+	}
+	out := History{Events: make([]HistoryEntry, len(entries))}
+	for i, e := range entries {
+		out.Events[i] = historyEntryOf(e)
+	}
+	if more {
+		out.NextCursor = strconv.FormatUint(out.Events[len(entries)-1].Position, 10)
+	}
+	return &historyOutput{out}, nil
+}
+
+func historyEntryOf(e audit.Entry) HistoryEntry {
+	out := HistoryEntry{
+		Position: uint64(e.Event.Position), ID: e.Event.ID, Type: e.Event.Type, Time: e.Event.Time.UTC(), RecordedAt: e.Event.Recorded.UTC(),
+		Actor: e.Event.Actor, CommandID: e.Event.CommandID, CausationID: e.Event.CausationID, CorrelationID: e.Event.CorrelationID,
+		Erased: e.Erased, Changes: make([]HistoryChange, len(e.Changes)),
+	}
+	for i, c := range e.Changes {
+		out.Changes[i] = HistoryChange{Field: c.Field.String(), Before: valueOf(c.Field, c.Before), After: valueOf(c.Field, c.After)}
+	}
+	return out
+}
+
+// valueOf returns a value as JSON has it in an account, nil for none.
+func valueOf(f domain.Field, v domain.Value) any {
+	switch {
+	case !v.Set:
+		return nil
+	case f.Kind() == domain.KindNumber:
+		return v.Number
+	case f.Kind() == domain.KindTime:
+		return v.Time.UTC()
+	}
+	return v.Text
+}
+
+// momentOf reads a time or a position.
+func momentOf(name, text string) (audit.Moment, error) {
+	if text == "" {
+		return audit.Moment{}, nil
+	}
+	if n, err := strconv.ParseUint(text, 10, 64); err == nil && n > 0 {
+		return audit.Moment{Position: eventstore.Position(n)}, nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil || t.Year() < 1970 {
+		return audit.Moment{}, wire.Invalid("the query", name, domain.CodeBadValue, "must be a position, 1 or more, or a time as in 2026-01-31T12:00:00Z")
+	}
+	return audit.Moment{Time: t}, nil
+}
+
+func (h *Handler) readEvents(ctx context.Context, in *struct {
+	AppParam
+	UnusedReadParams
+	From   string `query:"from" doc:"The first position, or the time from which on; the beginning when left out"`
+	Until  string `query:"until" doc:"The last position, or the time up to which; the present end when left out"`
+	UserID string `query:"user_id" doc:"Only the events of this account"`
+	Type   string `query:"type" doc:"Only events of these types, with or without their version, separated by commas"`
+	Follow bool   `query:"follow" doc:"And those to come, until the client goes"`
+}) (*streamOutput, error) {
+	q := audit.Query{App: in.App, UserID: domain.UserID(in.UserID), Follow: in.Follow}
+	var err error
+	if q.From, err = momentOf("from", in.From); err != nil {
+		return nil, err
+	}
+	if q.Until, err = momentOf("until", in.Until); err != nil {
+		return nil, err
+	}
+	if in.Type != "" {
+		q.Types = strings.Split(in.Type, ",")
+	}
+	if q.Follow && !q.Until.IsZero() {
+		return nil, wire.Invalid("the query", "until", domain.CodeBadValue, "leave it out to follow the events to come")
+	}
+	s := h.startAudit(ctx, q)
+	if q.Follow {
+		return &streamOutput{Body: func(huma.Context) { s.run(ctx) }}, nil
+	}
+	// What is refused is told by a status.
+	first, more := <-s.events
+	if more && first.err != nil {
+		s.stop()
+		return nil, first.err
+	}
+	return &streamOutput{Body: func(huma.Context) { s.run(ctx, first) }}, nil
+}
+
+// audited is an event, or why there are no more.
+type audited struct {
+	event eventstore.Envelope
+	err   error
+}
+
+// auditStream writes events as they come.
+type auditStream struct {
+	handler *Handler
+	writer  http.ResponseWriter
+	events  chan audited // closed at the end
+	cancel  context.CancelFunc
+	reader  sync.WaitGroup
+}
+
+// startAudit begins to read events. The stream is to be run or stopped.
+func (h *Handler) startAudit(ctx context.Context, q audit.Query) *auditStream {
+	const ahead = 256
+	ctx, cancel := context.WithCancel(ctx)
+	undrain := context.AfterFunc(h.draining, cancel)
+	s := &auditStream{handler: h, writer: callOf(ctx).writer, events: make(chan audited, ahead)}
+	s.cancel = func() { undrain(); cancel() }
+	s.reader.Go(func() {
+		defer close(s.events)
+		for e, err := range h.Audit.Events(ctx, q) {
+			select {
+			case s.events <- audited{e, err}:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	return s
+}
+
+// stop ends the reading.
+func (s *auditStream) stop() {
+	s.cancel()
+	s.reader.Wait()
+}
+
+// run writes the given events and those behind them.
+func (s *auditStream) run(ctx context.Context, first ...audited) {
+	defer s.stop()
+	streaming(s.writer, false)
+	s.writer.Header().Set("Content-Type", ndjsonType)
+	s.writer.Header().Set("Cache-Control", "no-store")
+	s.writer.WriteHeader(http.StatusOK)
+	control := http.NewResponseController(s.writer)
+	_ = control.Flush()
+	buf := make([]byte, 0, 2*auditFlush)
+	for _, e := range first {
+		if e.event.Position > 0 {
+			buf = s.append(ctx, buf, e)
+		}
+	}
+	for e := range s.events {
+		if buf = s.append(ctx, buf, e); len(buf) < auditFlush && len(s.events) > 0 {
+			continue
+		}
+		if !s.flush(control, buf) {
+			return
+		}
+		buf = buf[:0]
+	}
+	s.flush(control, buf)
+}
+
+// auditFlush is how much is written at once while there is more.
+const auditFlush = 32 << 10
+
+// append appends a line. The stream breaks off at an error, so that the client does not take it for the end.
+func (s *auditStream) append(ctx context.Context, buf []byte, e audited) []byte {
+	if e.err == nil {
+		buf, e.err = appendEvent(buf, e.event)
+	}
+	if e.err == nil {
+		return buf
+	}
+	if ctx.Err() == nil && s.handler.draining.Err() == nil {
+		s.handler.logger.LogAttrs(ctx, slog.LevelWarn, "a stream of events broke off", slog.Any("error", e.err))
+	}
+	panic(http.ErrAbortHandler)
+}
+
+// flush sends what there is, and tells whether the client still takes it.
+func (s *auditStream) flush(control *http.ResponseController, buf []byte) bool {
+	_ = control.SetWriteDeadline(time.Now().Add(s.handler.BodyTimeout))
+	if _, err := s.writer.Write(buf); err != nil {
+		return false
+	}
+	return control.Flush() == nil
+}
+
+// appendEvent appends the line of an event: what the log keeps, behind what the log knows of it.
+func appendEvent(dst []byte, e eventstore.Envelope) ([]byte, error) {
+	kept, err := eventstore.Marshal(e)
+	if err != nil {
+		return nil, fmt.Errorf("write the event at position %d: %w", e.Position, err)
+	}
+	recorded, err := json.Marshal(e.Recorded.UTC())
+	if err != nil {
+		return nil, err
+	}
+	dst = fmt.Appendf(dst, `{"position":%d,"recordedtime":%s,`, e.Position, recorded)
+	return append(append(dst, kept[1:]...), '\n'), nil
+}

@@ -1,0 +1,75 @@
+package httpapi_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"testing"
+
+	"rollcall/handlers/access"
+)
+
+func TestAHistoryIsPagedAndShowsBeforeAndAfterAsAnAccountHasThem(t *testing.T) {
+	r := newRig(t)
+	r.create(t, `{"user_id":"ann","type":"normal","nickname":"앤","level":0}`)
+	r.call(t, request{method: "PATCH", path: "/v1/apps/demo/accounts/ann", body: `{"nickname":null,"level":7}`}).status(t, 200)
+	token := r.token(t, access.Auditor, "demo")
+	type page struct {
+		Events []struct {
+			Position uint64
+			Type     string
+			Changes  []struct {
+				Field         string
+				Before, After any
+			}
+		}
+		NextCursor string `json:"next_cursor"`
+	}
+	var first, second page
+	r.call(t, request{method: "GET", path: "/v1/apps/demo/accounts/ann/history?limit=1&order=desc", token: token}).status(t, 200).json(t, &first)
+	r.call(t, request{method: "GET", path: "/v1/apps/demo/accounts/ann/history?limit=1&order=desc&cursor=" + first.NextCursor, token: token}).status(t, 200).json(t, &second)
+	if len(first.Events) != 1 || len(second.Events) != 1 || second.NextCursor != "" || first.Events[0].Type != "account.edited.v1" || second.Events[0].Type != "account.created.v1" {
+		t.Fatalf("the pages are %+v and %+v", first, second)
+	}
+	changes := first.Events[0].Changes
+	if len(changes) != 2 || changes[0].Before != "앤" || changes[0].After != nil || changes[1].Before != 0.0 || changes[1].After != 7.0 {
+		t.Errorf("the edit changed %+v", changes)
+	}
+	var then struct {
+		Nickname string
+		Level    *int
+	}
+	at := second.Events[0].Position
+	r.call(t, request{method: "GET", path: "/v1/apps/demo/accounts/ann?as_of=" + strconv.FormatUint(at, 10), token: token}).status(t, 200).json(t, &then)
+	if then.Nickname != "앤" || then.Level == nil || *then.Level != 0 {
+		t.Errorf("it was %+v", then)
+	}
+	r.call(t, request{method: "GET", path: "/v1/apps/demo/accounts/ann", token: token}).problem(t, 403, "forbidden")
+}
+
+func TestFollowedEventsComeAsTheyHappen(t *testing.T) {
+	r := newRig(t)
+	req, err := http.NewRequestWithContext(t.Context(), "GET", r.URL+"/v1/apps/demo/events?follow=true&type=account.created", nil)
+	must(t, err)
+	req.Header.Set("Authorization", "Bearer "+operatorToken)
+	resp, err := http.DefaultClient.Do(req)
+	must(t, err)
+	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	for _, id := range []string{"a", "b"} {
+		r.create(t, `{"user_id":"`+id+`","type":"normal"}`)
+		if !lines.Scan() {
+			t.Fatalf("the stream ended: %v", lines.Err())
+		}
+		var e struct{ Subject string }
+		must(t, json.Unmarshal(lines.Bytes(), &e))
+		if e.Subject != "accounts.evt.demo.u."+id {
+			t.Errorf("the event is %s", lines.Text())
+		}
+	}
+	r.handler.Drain()
+	if lines.Scan() {
+		t.Errorf("after the end of the service came %s", lines.Text())
+	}
+}

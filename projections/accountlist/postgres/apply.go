@@ -1,0 +1,135 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"rollcall/domain"
+	"rollcall/eventstore"
+	"rollcall/projections"
+	"rollcall/projections/accountlist"
+)
+
+// Apply applies events that follow the position from, in one transaction. An error that is
+// projections.ErrBroken says how to build a damaged list anew. When another generation has become
+// live than a list of the live one has written so far, it is projections.ErrFenced.
+func (l *List) Apply(ctx context.Context, from eventstore.Position, events []eventstore.Envelope) error {
+	if err := projections.CheckOrder(from, events); err != nil {
+		return err
+	}
+	if len(events) == 0 {
+		return nil
+	}
+	taken, err := l.decode(ctx, events)
+	if len(taken) == 0 {
+		return err
+	}
+	w := &writing{list: l, generation: l.generation(), from: from, events: taken, rest: err}
+	err = w.write(ctx)
+	if errors.Is(err, errUncertain) {
+		w.certain = true
+		err = w.write(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("write the account list: %w", l.failure(ctx, w.generation, err))
+	}
+	l.eraseSoon(w.deleted > 0)
+	return nil
+}
+
+// taken is an event with its envelope.
+type taken struct {
+	event domain.Event
+	env   *eventstore.Envelope
+}
+
+// decode decodes events, and returns those before the one that cannot be.
+func (l *List) decode(ctx context.Context, events []eventstore.Envelope) (all []taken, err error) {
+	d := accountlist.Decode(ctx, l.codec, events)
+	defer d.Stop()
+	all = make([]taken, 0, len(events))
+	err = d.Each(func(event domain.Event, env *eventstore.Envelope) error {
+		all = append(all, taken{event, env})
+		return nil
+	})
+	return all, err
+}
+
+// errUncertain means that what was presumed of new accounts may not be so.
+var errUncertain = errors.New("an account may exist already")
+
+// writing is the work of one call of Apply.
+type writing struct {
+	list       *List
+	generation int64
+	from       eventstore.Position
+	events     []taken
+	rest       error // why there are no more events
+	// certain tells to look whether accounts that are to be created exist. It is
+	// presumed that they do not, and left to the table to refuse them.
+	certain bool
+	deleted int // accounts
+}
+
+// write makes one attempt, in one transaction.
+func (w *writing) write(ctx context.Context) error {
+	return pgx.BeginFunc(ctx, w.list.db.writers, func(tx pgx.Tx) error {
+		if err := w.fence(ctx, tx); err != nil {
+			return err
+		}
+		b := newBatch(tx, w.generation)
+		if err := b.load(ctx, w.events, w.certain); err != nil {
+			return err
+		}
+		for _, e := range w.events {
+			if err := b.take(ctx, e); err != nil {
+				return err
+			}
+		}
+		if w.rest != nil {
+			return w.rest
+		}
+		err := b.flush(ctx)
+		w.deleted = b.deleted
+		if code(err) == codeUniqueViolation && !w.certain {
+			return fmt.Errorf("%w: %w", errUncertain, err)
+		}
+		return err
+	})
+}
+
+// fence moves the checkpoint from where the events begin to where they end, or fails. The
+// row stays locked until the transaction ends, so that writers come one after another. Then, and
+// not before, it is certain whether the generation is the live one still.
+func (w *writing) fence(ctx context.Context, tx pgx.Tx) error {
+	var b pgx.Batch
+	moved := int64(0)
+	b.Queue(in(w.generation, "UPDATE list.progress SET checkpoint = $2 WHERE checkpoint = $1"), int64(w.from), int64(w.from)+int64(len(w.events)))
+	b.Queue(in(w.generation, "SELECT checkpoint FROM list.progress"))
+	b.Queue(selectLive, version)
+	results := tx.SendBatch(ctx, &b)
+	tag, err := results.Exec()
+	moved = tag.RowsAffected()
+	var checkpoint, live int64
+	if err == nil {
+		err = results.QueryRow().Scan(&checkpoint)
+	}
+	if err == nil {
+		err = results.QueryRow().Scan(&live)
+	}
+	if cerr := results.Close(); err == nil || errors.Is(err, pgx.ErrNoRows) {
+		err = cerr
+	}
+	switch {
+	case err != nil:
+		return err
+	case moved == 0:
+		return fmt.Errorf("%w: it is %d, not %d", projections.ErrFenced, checkpoint, w.from)
+	case w.list.pinned == 0 && live != w.generation:
+		return fmt.Errorf("%w: list %d has become live in the place of %d", projections.ErrFenced, live, w.generation)
+	}
+	return nil
+}

@@ -1,0 +1,165 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+const (
+	// eraseWithin is after how long deleted rows begin to be vacuumed while events keep
+	// coming.
+	eraseWithin = 5 * time.Second
+	// eraseShare bounds the part of the time that is spent on vacuuming: one in so many.
+	eraseShare = 20
+)
+
+// erasure tells whether the tables may hold rows that were deleted. It vacuums on a goroutine of
+// its own, for a vacuum takes long and is in nobody's way.
+type erasure struct {
+	mu      sync.Mutex
+	due     bool // there may be such rows
+	running bool
+	again   bool      // rows were deleted since the vacuum began
+	after   time.Time // when to begin, though events keep coming
+	rest    time.Time // until when another one would take too large a part of the time
+	err     error     // why the last one failed or left rows
+}
+
+// Errors of Idle.
+var (
+	errVacuuming = errors.New("deleted rows are being vacuumed")
+	errRest      = errors.New("it was done a moment ago")
+	errHeld      = errors.New("a transaction, such as an export, may still read deleted rows")
+)
+
+// eraseSoon takes note of whether rows were deleted by a batch, and begins to vacuum when rows have
+// waited for long enough.
+func (l *List) eraseSoon(deleted bool) {
+	e := &l.erasure
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := time.Now()
+	if deleted {
+		if !e.due {
+			e.due, e.after = true, now.Add(eraseWithin)
+		}
+		e.again = e.running
+	}
+	if e.due && !e.running && now.After(e.after) && now.After(e.rest) {
+		l.vacuum()
+	}
+}
+
+// Idle vacuums the list's tables if rows were deleted since that was done, or the list was
+// opened. It begins and returns an error until that has come to its end; it takes about a second
+// for a million accounts, beside reads and batches. Once it has returned nil, no row that was
+// deleted before the call can be found in a table or index by any means of the database.
+//
+// This is what then remains of a deleted nickname: bytes in the unused middle of a page, until
+// the page is written to or DB.Copy, DB.Promote and DB.Drop have replaced the list; and the
+// write-ahead log and backups, for as long as the server keeps them. The index for searches holds
+// hashes. The planner's statistics hold no personal data.
+func (l *List) Idle(context.Context) error {
+	e := &l.erasure
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	err := e.err
+	e.err = nil
+	switch {
+	case e.running:
+		return errVacuuming
+	case !e.due:
+		return nil
+	case err != nil:
+		return fmt.Errorf("erase deleted rows: %w", err)
+	case time.Now().Before(e.rest):
+		return errRest
+	}
+	l.vacuum()
+	return errVacuuming
+}
+
+// vacuum begins to vacuum. The mutex is held.
+func (l *List) vacuum() {
+	e := &l.erasure
+	e.running, e.again = true, false
+	l.db.background(func(ctx context.Context) {
+		start := time.Now()
+		err := l.vacuumNow(ctx)
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.running, e.err = false, err
+		e.due = e.again || err != nil
+		e.after = time.Now().Add(eraseWithin)
+		e.rest = time.Now().Add((eraseShare - 1) * time.Since(start))
+		if err != nil && !errors.Is(err, errHeld) && ctx.Err() == nil {
+			l.db.log.Warn("deleted rows could not be vacuumed, which is tried again", "error", err)
+		}
+	})
+}
+
+// vacuumNow vacuums the accounts and returns errHeld if it had to leave deleted rows.
+func (l *List) vacuumNow(ctx context.Context) error {
+	generation := l.generation()
+	if _, err := l.db.writers.Exec(ctx, in(generation, "VACUUM (INDEX_CLEANUP ON) list.accounts")); err != nil {
+		return err
+	}
+	var held bool
+	const left = "SELECT n_dead_tup > 0 FROM pg_stat_all_tables WHERE schemaname = $1 AND relname = 'accounts'"
+	err := l.db.writers.QueryRow(ctx, left, schemaOf(generation)).Scan(&held)
+	if err == nil && held {
+		err = errHeld
+	}
+	return err
+}
+
+// background runs f on a goroutine whose context ends with the database, and which Close waits
+// for.
+func (db *DB) background(f func(context.Context)) {
+	db.working.Go(func() { f(db.open) })
+}
+
+// Copy copies the live list into a new generation, as of one position, and returns its number.
+// A runner of its own is to bring it up to date, after which it can be promoted. When the old
+// one is then dropped, its files are removed and with them every trace of deleted accounts
+// that they had. Reads and batches go on meanwhile; about a minute for a million accounts.
+func (db *DB) Copy(ctx context.Context) (generation int64, err error) {
+	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead}
+	err = pgx.BeginTxFunc(ctx, db.writers, options, func(tx pgx.Tx) error {
+		if err := lockControl(ctx, tx); err != nil {
+			return err
+		}
+		live, err := liveIn(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if generation, err = create(ctx, tx, Building); err != nil {
+			return err
+		}
+		return copyTables(ctx, tx, live, generation)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("copy the live list: %w", err)
+	}
+	return generation, nil
+}
+
+// copyTables fills the empty tables of a generation with the rows of another one.
+func copyTables(ctx context.Context, tx pgx.Tx, from, to int64) error {
+	for _, sql := range []string{
+		"INSERT INTO %[1]s.apps SELECT * FROM %[2]s.apps",
+		"SELECT setval(pg_get_serial_sequence('%[1]s.apps', 'id'), coalesce(max(id), 0) + 1, false) FROM %[1]s.apps",
+		"INSERT INTO %[1]s.accounts SELECT * FROM %[2]s.accounts",
+		"UPDATE %[1]s.progress SET checkpoint = (SELECT checkpoint FROM %[2]s.progress)",
+	} {
+		if _, err := tx.Exec(ctx, fmt.Sprintf(sql, schemaOf(to), schemaOf(from))); err != nil {
+			return err
+		}
+	}
+	return nil
+}

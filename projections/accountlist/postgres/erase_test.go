@@ -1,0 +1,230 @@
+package postgres_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"rollcall/domain"
+	"rollcall/eventstore/codec"
+	"rollcall/projections/accountlist"
+	"rollcall/projections/accountlist/listtest"
+	"rollcall/projections/accountlist/postgres"
+	"rollcall/projections/accountlist/postgres/pgtest"
+)
+
+// secret returns a nickname that only one account has, in capitals so that a
+// folded copy of it would differ.
+func secret(i int) string { return fmt.Sprintf("SECRET-비밀-%06d-Ж", i) }
+
+func secretID(i int) domain.UserID { return domain.UserID(fmt.Sprintf("u%06d", i)) }
+
+// leaks returns which of the accounts' nicknames occur in the files of tables and indexes of a
+// database, folded or not, once the server has written out what it holds in memory.
+func leaks(t *testing.T, address string, numbers ...int) (found []int) {
+	t.Helper()
+	conn := connect(t, address)
+	execSQL(t, conn, "CHECKPOINT")
+	var oid int
+	if err := conn.QueryRow(t.Context(), "SELECT oid::int FROM pg_database WHERE datname = current_database()").Scan(&oid); err != nil {
+		t.Fatal(err)
+	}
+	folder := filepath.Join(pgtest.DataFolder(t), "base", fmt.Sprint(oid))
+	files, err := os.ReadDir(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := make(map[string]bool)
+	for _, file := range files {
+		content, err := os.ReadFile(filepath.Join(folder, file.Name()))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		for _, part := range bytes.Split(content, []byte("비밀-"))[1:] {
+			there[string(part[:min(6, len(part))])] = true
+		}
+	}
+	for _, n := range numbers {
+		if there[fmt.Sprintf("%06d", n)] {
+			found = append(found, n)
+		}
+	}
+	return found
+}
+
+// erasureWorld returns a world whose list has many accounts with secrets, written in random order
+// and in many batches.
+func erasureWorld(t *testing.T, accounts int) (*history, *postgres.DB, string) {
+	t.Helper()
+	w, db, address := world(t)
+	h := &history{w: w}
+	h.apply(t, listtest.NewApp("app")...)
+	order := rand.New(rand.NewPCG(1, 2)).Perm(accounts)
+	for len(order) > 0 {
+		n := min(len(order), 97)
+		var events []domain.Event
+		for _, i := range order[:n] {
+			events = append(events, listtest.NewAccount("app", secretID(i), secret(i), time.Duration(i)))
+		}
+		order = order[n:]
+		h.apply(t, events...)
+	}
+	return h, db, address
+}
+
+func deleteAccounts(t *testing.T, h *history, numbers ...int) {
+	t.Helper()
+	var events []domain.Event
+	for _, n := range numbers {
+		events = append(events, domain.AccountDeleted{App: "app", UserID: secretID(n), At: listtest.Epoch})
+	}
+	h.apply(t, events...)
+}
+
+// idle calls Idle as the runner does, until it succeeds.
+func idle(t *testing.T, l accountlist.List) {
+	t.Helper()
+	deadline := time.After(30 * time.Second)
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for {
+		err := l.(*postgres.List).Idle(t.Context())
+		if err == nil {
+			return
+		}
+		select {
+		case <-again.C:
+		case <-deadline:
+			t.Fatalf("idle: %v", err)
+		}
+	}
+}
+
+// most returns the numbers below n that do not end in 9.
+func most(n int) (numbers []int) {
+	for i := range n {
+		if i%10 != 9 {
+			numbers = append(numbers, i)
+		}
+	}
+	return numbers
+}
+
+func TestDeletedNicknamesAreInNoFileOnceTheListIsReplacedByItsCopy(t *testing.T) {
+	const accounts = 3000
+	h, db, address := erasureWorld(t, accounts)
+	gone := most(accounts)
+	deleteAccounts(t, h, gone...)
+	if len(leaks(t, address, gone...)) == 0 {
+		t.Fatal("there is nothing left to erase")
+	}
+	next, err := db.Copy(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.apply(t, listtest.NewAccount("app", "after", "the copy", 0))
+	h.feed(t, db.List(next, h.w.Codec))
+	if err := db.Promote(t.Context(), next); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Drop(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	if found := leaks(t, address, gone...); len(found) > 0 {
+		t.Errorf("%d of %d nicknames are found: %v", len(found), len(gone), found)
+	}
+	if len(leaks(t, address, 9)) == 0 {
+		t.Error("an account that was not deleted is gone")
+	}
+	h.apply(t, listtest.NewApp("another")...) // whose number must not be taken
+	for _, l := range listtest.Listings("app", "비밀", 300) {
+		h.w.CheckPages(t, l)
+	}
+}
+
+func TestDeletedRowsAreVacuumedOnceIdle(t *testing.T) {
+	const accounts = 2000
+	h, db, address := erasureWorld(t, accounts)
+	idle(t, h.w.List)
+	gone := most(accounts)
+	deleteAccounts(t, h, gone...)
+	idle(t, h.w.List)
+	execSQL(t, connect(t, address), "CREATE EXTENSION pgstattuple")
+	schema := liveSchema(t, db)
+	var dead int
+	if err := connect(t, address).QueryRow(t.Context(), "SELECT dead_tuple_count FROM pgstattuple('"+schema+".accounts')").Scan(&dead); err != nil || dead != 0 {
+		t.Errorf("the table has %d dead rows (%v)", dead, err)
+	}
+	var entries int
+	if err := connect(t, address).QueryRow(t.Context(), "SELECT pending_tuples FROM pgstatginindex('"+schema+".accounts_grams')").Scan(&entries); err != nil || entries != 0 {
+		t.Errorf("the index of grams has %d pending entries (%v)", entries, err)
+	}
+}
+
+func TestIdleTellsWhileAScanMayReadWhatWasDeleted(t *testing.T) {
+	h, _, _ := erasureWorld(t, 10)
+	idle(t, h.w.List)
+	l := h.w.List.(*postgres.List)
+	err := l.Scan(t.Context(), domain.Selection{App: "app"}, func(domain.Snapshot) error {
+		deleteAccounts(t, h, 1)
+		for range 3 {
+			if err := l.Idle(t.Context()); err == nil {
+				t.Error("idle claims to have removed what a scan still reads")
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	idle(t, l)
+}
+
+func TestACopyIsTheListOfOnePositionThoughBatchesGoOn(t *testing.T) {
+	address := pgtest.Database(t)
+	db := open(t, address)
+	c := codec.New(&listtest.Sealer{})
+	_, position := listtest.Load(t, db.Live(c), c, 5000)
+	copied := make(chan int64, 1)
+	go func() {
+		defer close(copied)
+		next, err := db.Copy(t.Context())
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		copied <- next
+	}()
+	w := &listtest.World{Codec: c, List: db.Live(c)}
+	r := rand.New(rand.NewPCG(3, 4))
+	next := int64(0)
+	for i := 5000; next == 0; i++ { // one event adds one account
+		if err := w.List.Apply(t.Context(), position, w.Encode(t, position, listtest.LoadAccount(r, i))); err != nil {
+			t.Fatal(err)
+		}
+		position++
+		select {
+		case next = <-copied:
+		default:
+		}
+	}
+	err := db.List(next, c).Scan(t.Context(), domain.Selection{App: listtest.LoadApp}, func(s domain.Snapshot) error {
+		n := 0
+		for range s.Accounts {
+			n++
+		}
+		if n != s.Total || uint64(n)+2 != s.Position {
+			t.Errorf("the copy has %d accounts and a total of %d at position %d", n, s.Total, s.Position)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

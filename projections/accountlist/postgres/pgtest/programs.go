@@ -1,0 +1,78 @@
+package pgtest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"syscall"
+)
+
+// programs returns the folder of the programs of PostgreSQL: that of the path, or else of
+// the newest version that Debian has installed, which keeps versions side by side and out of
+// the path.
+func programs() (string, error) {
+	folders, err := filepath.Glob("/usr/lib/postgresql/*/bin")
+	if err != nil {
+		return "", err
+	}
+	slices.SortFunc(folders, func(a, b string) int { return version(b) - version(a) })
+	if path, err := exec.LookPath("initdb"); err == nil {
+		if path, err = filepath.EvalSymlinks(path); err == nil {
+			folders = append([]string{filepath.Dir(path)}, folders...)
+		}
+	}
+	for _, folder := range folders {
+		if hasPrograms(folder) {
+			return folder, nil
+		}
+	}
+	return "", errors.New("PostgreSQL is not installed: there is no folder with initdb, pg_ctl and postgres " +
+		"in the path or at /usr/lib/postgresql/*/bin; on Debian, install the package postgresql")
+}
+
+func hasPrograms(folder string) bool {
+	for _, program := range []string{"initdb", "pg_ctl", "postgres"} {
+		if _, err := os.Stat(filepath.Join(folder, program)); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// version returns the version in a folder such as /usr/lib/postgresql/15/bin, zero for none.
+func version(folder string) int {
+	n, err := strconv.Atoi(filepath.Base(filepath.Dir(folder)))
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// unprivileged returns the user that a server of root runs as, for it refuses root itself; nil for
+// any other user, who runs it.
+func unprivileged() (*syscall.Credential, error) {
+	if os.Geteuid() != 0 {
+		return nil, nil
+	}
+	u, err := user.Lookup("postgres")
+	if err != nil {
+		u, err = user.Lookup("nobody")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("PostgreSQL must not run as root: %w", err)
+	}
+	uid, err := strconv.ParseUint(u.Uid, 10, 32)
+	if err != nil {
+		return nil, err
+	}
+	gid, err := strconv.ParseUint(u.Gid, 10, 32)
+	if err != nil {
+		return nil, err
+	}
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
+}
