@@ -34,6 +34,19 @@ func WithLogger(l *slog.Logger) Option { return func(r *Runner) { r.log = l } }
 // default, and so how much memory they need. Numbers below 1 are taken as 1.
 func WithBatch(most int) Option { return func(r *Runner) { r.batch = max(most, 1) } }
 
+// WithObserver has a function told of each batch, whatever became of it. It is called by one goroutine, between
+// batches.
+func WithObserver(o func(context.Context, Batch)) Option { return func(r *Runner) { r.observe = o } }
+
+// Batch is an attempt to apply events that follow each other.
+type Batch struct {
+	Projection string
+	Events     []eventstore.Envelope
+	Began      time.Time
+	Took       time.Duration
+	Err        error // why not all of them are applied
+}
+
 // Lead does work whenever this instance is the one that may, until ctx ends or work returns by itself. The context of work ends
 // when another instance takes over.
 type Lead func(ctx context.Context, work func(context.Context) error) error
@@ -50,6 +63,7 @@ type Runner struct {
 	log        *slog.Logger
 	batch      int
 	lead       Lead
+	observe    func(context.Context, Batch)
 
 	mu       sync.Mutex
 	position eventstore.Position
@@ -66,7 +80,8 @@ type Runner struct {
 
 // NewRunner returns a runner of p. Run starts it.
 func NewRunner(log Log, p Projection, opts ...Option) *Runner {
-	r := &Runner{source: log, projection: p, log: slog.New(slog.DiscardHandler), batch: defaultBatch, hurry: make(chan struct{}, 1)}
+	r := &Runner{source: log, projection: p, log: slog.New(slog.DiscardHandler), batch: defaultBatch,
+		observe: func(context.Context, Batch) {}, hurry: make(chan struct{}, 1)}
 	for _, opt := range opts {
 		opt(r)
 	}
@@ -85,7 +100,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	}
 	var err error
 	if r.lead == nil {
-		err = r.retry(ctx)
+		err = r.alone(ctx)
 	} else {
 		err = r.share(ctx)
 	}
@@ -246,11 +261,14 @@ func (r *Runner) applyAll(ctx context.Context, checkpoint eventstore.Position, b
 			if !ok {
 				return progress, nil
 			}
-			start := time.Now()
-			if err := r.apply(ctx, checkpoint, events); err != nil {
-				return progress, err
+			batch := Batch{Projection: r.projection.Name(), Events: events, Began: time.Now()}
+			batch.Err = r.apply(ctx, checkpoint, events)
+			batch.Took = time.Since(batch.Began)
+			r.observe(ctx, batch)
+			if batch.Err != nil {
+				return progress, batch.Err
 			}
-			r.timed(time.Since(start))
+			r.timed(batch.Took)
 			progress = true
 			checkpoint += eventstore.Position(len(events))
 			idle.Reset(idleAfter)

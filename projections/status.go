@@ -14,7 +14,7 @@ type Status struct {
 	Last     eventstore.Position // the latest position seen in the log
 	Halted   error               // a *HaltError once the projection has stopped for good
 	Retrying error               // the trouble that is being retried, nil when all is well
-	Leading  bool                // whether this instance applies the events, when instances share the projection
+	Leading  bool                // whether this instance applies the events
 }
 
 // Lag returns how many events are known to wait.

@@ -17,14 +17,17 @@ func (r *Runner) share(ctx context.Context) error {
 	watching, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() { r.watch(watching) })
-	err := r.lead(ctx, func(ctx context.Context) error {
-		r.leads(true)
-		defer r.leads(false)
-		return r.retry(ctx)
-	})
+	err := r.lead(ctx, r.alone)
 	stop()
 	wg.Wait()
 	return err
+}
+
+// alone applies events as the one instance that does.
+func (r *Runner) alone(ctx context.Context) error {
+	r.leads(true)
+	defer r.leads(false)
+	return r.retry(ctx)
 }
 
 func (r *Runner) leads(on bool) {

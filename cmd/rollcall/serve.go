@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"rollcall/cmd/rollcall/internal/service"
+	"rollcall/cmd/rollcall/internal/telemetry"
 )
 
 // gcPercent is how much garbage there may be beside what is in use. The log's server
@@ -39,6 +40,7 @@ func (c *serveCmd) Help() string {
 		"A backup needs master.key, kept apart from the data.\n\n" +
 		"With --nats any number of instances serve one log, with one master key and one operator's token. ROLLCALL_NATS_PASSWORD and ROLLCALL_NATS_LEAF_PASSWORD are the " +
 		"passwords of --nats-user and --nats-leaf-user.\n\n" +
+		"Traces are sent by OTLP when OTEL_EXPORTER_OTLP_ENDPOINT says where to, as OpenTelemetry's variables ask.\n\n" +
 		"SIGTERM and SIGINT finish what is in flight and stop; a second one stops at once."
 }
 
@@ -55,6 +57,15 @@ func (c *serveCmd) Run(ctx context.Context, s *streams, env lookup) (err error) 
 	if env.text("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
+	if cfg.Tracing, err = telemetry.Start(ctx, version, cfg.Logger); err != nil {
+		return usage("%v", err)
+	}
+	// What the last requests left behind is sent although ctx has ended. That nobody takes it is no failure of the service.
+	defer func() {
+		if err := cfg.Tracing.Stop(context.WithoutCancel(ctx)); err != nil {
+			cfg.Logger.Warn("some traces are lost", "error", err)
+		}
+	}()
 	svc, err := service.Start(ctx, cfg)
 	if err != nil {
 		return fmt.Errorf("the service did not start: %w", err)
@@ -90,7 +101,7 @@ func (c *serveCmd) greet(w io.Writer, svc *service.Service) {
 func (c *serveCmd) logger(w io.Writer) *slog.Logger {
 	opts := &slog.HandlerOptions{Level: c.LogLevel}
 	if c.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, opts))
+		return slog.New(telemetry.LogHandler(slog.NewJSONHandler(w, opts)))
 	}
-	return slog.New(slog.NewTextHandler(w, opts))
+	return slog.New(telemetry.LogHandler(slog.NewTextHandler(w, opts)))
 }

@@ -105,6 +105,7 @@ type committer struct {
 	js     jetstream.JetStream
 	nc     *nats.Conn
 	stream string
+	told   func(Commit)
 
 	mu      sync.Mutex
 	queue   []*appendOp
@@ -115,8 +116,8 @@ type committer struct {
 	work    sync.WaitGroup
 }
 
-func newCommitter(js jetstream.JetStream, nc *nats.Conn, stream string) *committer {
-	return &committer{js: js, nc: nc, stream: stream, window: maxSingles}
+func newCommitter(js jetstream.JetStream, nc *nats.Conn, stream string, told func(Commit)) *committer {
+	return &committer{js: js, nc: nc, stream: stream, told: told, window: maxSingles}
 }
 
 // commit returns the position of the append's last event.
@@ -318,10 +319,19 @@ func (c *committer) publish(group []*appendOp) (eventstore.Position, error) {
 	}
 	select {
 	case a := <-ack.Ok():
+		c.told(commitOf(group))
 		return eventstore.Position(a.Sequence), nil
 	case err := <-ack.Err():
 		return 0, appendError(err)
 	}
+}
+
+func commitOf(group []*appendOp) Commit {
+	commit := Commit{Appends: len(group)}
+	for _, a := range group {
+		commit.Events += len(a.msgs)
+	}
+	return commit
 }
 
 // stage publishes the messages of a batch but the last, which commits it and is

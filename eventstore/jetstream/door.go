@@ -155,6 +155,15 @@ func (d *Door) ThrowOut(guest string) error { return d.auth.throwOut(guest) }
 // Led tells whether the door leads to its cluster now.
 func (d *Door) Led() bool { return d.server.NumLeafNodes() > 0 }
 
+// Clients returns how many connections of others there are.
+func (d *Door) Clients() int {
+	// Guests have accounts of their own; what the process has itself is in the global one.
+	return max(d.server.NumClients()-d.server.GlobalAccount().NumLocalConnections(), 0)
+}
+
+// SlowClients returns how many connections of others have been cut off since they did not read what they had asked to hear.
+func (d *Door) SlowClients() int64 { return d.server.NumSlowConsumers() }
+
 // Stop ends the server and waits until everything is released. Close connections first.
 func (d *Door) Stop() error {
 	d.stopServer()

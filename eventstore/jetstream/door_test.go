@@ -72,6 +72,7 @@ func TestThroughADoorAGuestHearsWhatAClusterStoresAndIsAnsweredHere(t *testing.T
 		t.Fatal(err)
 	}
 	defer guest.Close()
+	storetest.Eventually(t, "the guest is counted", func() bool { return door.Clients() == 1 })
 	heard, err := guest.SubscribeSync("accounts.evt.shop.>")
 	if err != nil {
 		t.Fatal(err)

@@ -164,6 +164,15 @@ func (s *Store) get(ctx context.Context, at eventstore.Position) (*jetstream.Raw
 	return m, err
 }
 
+// Recorded returns when the log took an event in, by the clock of the log.
+func (s *Store) Recorded(ctx context.Context, at eventstore.Position) (time.Time, error) {
+	m, err := s.get(ctx, at)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return m.Time, nil
+}
+
 // direct asks any replica of the log for one message.
 func (s *Store) direct(ctx context.Context, req getRequest) (*jetstream.RawStreamMsg, error) {
 	m, err := s.request(ctx, "$JS.API.DIRECT.GET."+s.cfg.Stream, req)

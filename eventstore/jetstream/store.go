@@ -42,6 +42,14 @@ type Config struct {
 	AckTimeout time.Duration
 	// Logger gets what an operator wants to know. Nothing is logged when nil.
 	Logger *slog.Logger
+	// Observe, if set, is told of each write to the log that was acknowledged. It is called concurrently and must not wait.
+	Observe func(Commit)
+}
+
+// Commit is one write to the log, which many appends may share.
+type Commit struct {
+	Appends int // calls of Append
+	Events  int
 }
 
 func (c Config) withDefaults() Config {
@@ -56,6 +64,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Observe == nil {
+		c.Observe = func(Commit) {}
 	}
 	return c
 }
@@ -101,7 +112,7 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Store, error) {
 	if err := s.Verify(ctx); err != nil {
 		return nil, err
 	}
-	s.committer = newCommitter(js, nc, cfg.Stream)
+	s.committer = newCommitter(js, nc, cfg.Stream, cfg.Observe)
 	return s, nil
 }
 

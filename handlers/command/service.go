@@ -60,16 +60,24 @@ type Result struct {
 type Options struct {
 	// Now is the clock, time.Now by default.
 	Now func() time.Time
-	// Observe, if set, is told of every command. It is called concurrently.
-	Observe func(Observation)
+	// Observe, if set, is told of every command, with the context that it was executed in. It is called concurrently.
+	Observe func(context.Context, Observation)
 }
 
 // Observation tells what became of one command.
 type Observation struct {
-	Verb    string
-	Outcome string // accepted, unchanged, replayed, a rejection's code, or failed
+	Verb    string // one of Verbs
+	Outcome string // one of the outcomes below, or a rejection's code
 	Took    time.Duration
 }
+
+// Outcomes of commands that were not refused.
+const (
+	OutcomeAccepted  = "accepted"
+	OutcomeUnchanged = "unchanged"
+	OutcomeReplayed  = "replayed"
+	OutcomeFailed    = "failed" // what became of it may be unknown
+)
 
 // Service executes commands. It is safe for concurrent use.
 type Service struct {
@@ -88,7 +96,7 @@ func New(store eventstore.Store, c *codec.Codec, keys Keys, opts Options) *Servi
 		opts.Now = time.Now
 	}
 	if opts.Observe == nil {
-		opts.Observe = func(Observation) {}
+		opts.Observe = func(context.Context, Observation) {}
 	}
 	return &Service{store: store, codec: c, keys: keys, opts: opts, snapshots: newSnapshots()}
 }
@@ -110,7 +118,7 @@ func (s *Service) Execute(ctx context.Context, req Request, cmd domain.Command) 
 func (s *Service) observed(ctx context.Context, req Request, cmd domain.Command) (Result, error) {
 	start := s.opts.Now()
 	res, err := s.execute(ctx, req, cmd)
-	s.opts.Observe(Observation{Verb: verb(cmd), Outcome: outcome(res, err), Took: s.opts.Now().Sub(start)})
+	s.opts.Observe(ctx, Observation{Verb: verb(cmd), Outcome: outcome(res, err), Took: s.opts.Now().Sub(start)})
 	return res, err
 }
 
@@ -158,6 +166,11 @@ func (s *Service) exists(ctx context.Context, app domain.AppID) (bool, error) {
 	return true, nil
 }
 
+// Verbs returns the names of all commands.
+func Verbs() []string {
+	return []string{"create", "edit", "delete", "upsert", "create_app", "edit_app"}
+}
+
 // verb names a command for people and metrics.
 func verb(cmd domain.Command) string {
 	switch cmd.(type) {
@@ -183,13 +196,13 @@ func outcome(res Result, err error) string {
 	case errors.As(err, &r):
 		return string(r.Code)
 	case err != nil:
-		return "failed"
+		return OutcomeFailed
 	case res.Replayed:
-		return "replayed"
+		return OutcomeReplayed
 	case !res.Changed:
-		return "unchanged"
+		return OutcomeUnchanged
 	}
-	return "accepted"
+	return OutcomeAccepted
 }
 
 // resultTypes lists the types of events that a command may lead to on its own

@@ -322,7 +322,11 @@ func TestARefusedCommandUsesUpNoKey(t *testing.T) {
 func TestObserveTellsWhatBecameOfEachCommand(t *testing.T) {
 	var mu sync.Mutex
 	seen := map[string]int{}
-	r := newRig(t, command.Options{Observe: func(c command.Observation) {
+	type doorKey struct{}
+	r := newRig(t, command.Options{Observe: func(ctx context.Context, c command.Observation) {
+		if by, ok := ctx.Value(doorKey{}).(string); ok {
+			c.Outcome += " by " + by
+		}
 		mu.Lock()
 		defer mu.Unlock()
 		seen[c.Verb+" "+c.Outcome]++
@@ -332,12 +336,12 @@ func TestObserveTellsWhatBecameOfEachCommand(t *testing.T) {
 	r.do(t, "1", domain.CreateAccount{App: "chat", UserID: "a"})
 	r.refuses(t, domain.CodeAccountExists, "2", domain.CreateAccount{App: "chat", UserID: "a"})
 	r.do(t, "3", domain.EditAccount{App: "chat", UserID: "a"})
-	canceled, cancel := context.WithCancel(t.Context())
+	canceled, cancel := context.WithCancel(context.WithValue(t.Context(), doorKey{}, "the back door"))
 	cancel()
 	if _, err := r.Execute(canceled, command.Request{ID: "4"}, domain.DeleteAccount{App: "chat", UserID: "a"}); err == nil {
 		t.Error("a canceled command succeeded")
 	}
-	for _, want := range []string{"create_app accepted", "create accepted", "create replayed", "create account_exists", "edit unchanged", "delete failed"} {
+	for _, want := range []string{"create_app accepted", "create accepted", "create replayed", "create account_exists", "edit unchanged", "delete failed by the back door"} {
 		if seen[want] != 1 {
 			t.Errorf("%q seen %d times in %v", want, seen[want], seen)
 		}

@@ -46,10 +46,11 @@ type world struct {
 		export.Log
 		export.Waiter
 	}
-	listed int // MaxListed of instances, if set
-	clock  *clock
-	secret []byte
-	master keyring.MasterKey
+	listed  int // MaxListed of instances, if set
+	observe func(export.Attempt)
+	clock   *clock
+	secret  []byte
+	master  keyring.MasterKey
 }
 
 func newWorld(t testing.TB, accounts int) *world {
@@ -97,7 +98,7 @@ func (w *world) start(t testing.TB) *instance {
 	if in.Service, err = export.New(export.Config{
 		Events: in.exports, Queue: in.exports, Files: w.through(in.files), Accounts: w.scan, Waiter: w.log, Log: w.log, Sealer: in.keys,
 		Logger: slog.New(slog.NewTextHandler(in.log, nil)),
-		Now:    w.clock.now, MaxAttempts: attempts, MaxListed: w.listed,
+		Now:    w.clock.now, MaxAttempts: attempts, MaxListed: w.listed, Observe: w.observe,
 	}); err != nil {
 		t.Fatal(err)
 	}

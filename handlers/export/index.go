@@ -32,12 +32,13 @@ type index struct {
 	ready    chan struct{}             // closed when all that there was at start is applied
 	isOpen   bool
 	spent    map[string]struct{} // keys of jobs that are over, which this instance has not destroyed yet
+	counts   map[Kind]int        // of jobs
 }
 
 func newIndex(limit int) *index {
 	return &index{
 		limit: limit, jobs: make(map[jobKey]Job), byApp: make(map[domain.AppID][]jobKey),
-		moved: make(chan struct{}), ready: make(chan struct{}), spent: make(map[string]struct{}),
+		moved: make(chan struct{}), ready: make(chan struct{}), spent: make(map[string]struct{}), counts: make(map[Kind]int),
 	}
 }
 
@@ -61,6 +62,10 @@ func (x *index) apply(e Event) Job {
 		j.Spec.UserIDs = nil
 	}
 	x.jobs[k] = j
+	if known {
+		x.count(before, -1)
+	}
+	x.count(j, 1)
 	if !known {
 		x.byApp[e.App] = append(x.byApp[e.App], k)
 	}
@@ -81,9 +86,24 @@ func (x *index) trim(app domain.AppID) {
 			return false
 		}
 		over--
+		x.count(x.jobs[k], -1)
 		delete(x.jobs, k)
 		return true
 	})
+}
+
+// count adds to the number of jobs that are like one. x.mu is held.
+func (x *index) count(like Job, n int) {
+	k := Kind{Status: like.Status, Format: like.Spec.Format}
+	if x.counts[k] += n; x.counts[k] == 0 {
+		delete(x.counts, k)
+	}
+}
+
+func (x *index) kinds() map[Kind]int {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return maps.Clone(x.counts)
 }
 
 func (x *index) get(app domain.AppID, id string) (Job, bool) {

@@ -59,6 +59,13 @@ func (r *running) enter(k jobKey, t *task) (before *task) {
 	return nil
 }
 
+// count returns how many jobs are worked on.
+func (r *running) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.jobs)
+}
+
 // write notes that all files of the job that is worked on are of this attempt.
 func (r *running) write(t *task) {
 	r.mu.Lock()

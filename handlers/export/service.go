@@ -105,7 +105,30 @@ type Config struct {
 	MaxListed   int           // how many finished jobs of an application are listed: 1,000
 
 	Now func() time.Time // time.Now
+
+	// Observe, if set, is told of each attempt at a job that this instance has made. It is called concurrently.
+	Observe func(Attempt)
 }
+
+// Attempt is what became of one attempt at a job.
+type Attempt struct {
+	Format  Format
+	Outcome AttemptOutcome
+	Took    time.Duration
+	Rows    int64 // of the file of a completed one
+	Bytes   int64
+}
+
+// AttemptOutcome tells what became of an attempt.
+type AttemptOutcome string
+
+// The outcomes of an attempt.
+const (
+	AttemptCompleted AttemptOutcome = "completed"
+	AttemptFailed    AttemptOutcome = "failed" // and the job with it
+	AttemptOver      AttemptOutcome = "over"   // the job ended otherwise, such as by being cancelled
+	AttemptRepeated  AttemptOutcome = "repeated"
+)
 
 // Defaults of Config.
 const (
@@ -137,6 +160,9 @@ func New(cfg Config) (*Service, error) {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Observe == nil {
+		cfg.Observe = func(Attempt) {}
 	}
 	setDefault(&cfg.FileLife, DefaultFileLife)
 	setDefault(&cfg.URLLife, DefaultURLLife)

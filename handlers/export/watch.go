@@ -51,6 +51,18 @@ func (s *Service) List(ctx context.Context, app domain.AppID, limit int, cursor 
 	return jobs, next, nil
 }
 
+// Kind is what jobs are counted by.
+type Kind struct {
+	Status Status
+	Format Format
+}
+
+// Counts returns how many jobs are known of each kind that there is: all that are not over or have a file, and the newest of the others.
+func (s *Service) Counts() map[Kind]int { return s.index.kinds() }
+
+// Running returns how many jobs this instance works on.
+func (s *Service) Running() int { return s.running.count() }
+
 // cursorDigits is the length of a cursor, that of an id.
 const cursorDigits = 26
 

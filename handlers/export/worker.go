@@ -34,27 +34,35 @@ func (s *Service) Work(ctx context.Context, app domain.AppID, id string) error {
 	if job.attempts >= s.cfg.MaxAttempts {
 		return s.fail(ctx, job, fmt.Errorf("the worker ended %d times before the file was finished", job.attempts))
 	}
+	began := s.cfg.Now()
 	err = s.attempt(work, task, &job)
 	over := errors.Is(context.Cause(work), errOver)
 	end() // what is left of the attempt from here on is a leftover
+	outcome, err := s.conclude(ctx, job, over, err)
+	s.cfg.Observe(Attempt{Format: job.Spec.Format, Outcome: outcome, Took: s.cfg.Now().Sub(began), Rows: job.Rows, Bytes: job.Bytes})
+	return err
+}
+
+// conclude tells what became of an attempt, and what the queue is told.
+func (s *Service) conclude(ctx context.Context, job Job, over bool, err error) (AttemptOutcome, error) {
 	var refused *domain.Rejection
 	switch {
 	case err == nil:
-		return nil
+		return AttemptCompleted, nil
 	case over:
-		return s.keepPromise(context.WithoutCancel(ctx), app, id)
+		return AttemptOver, s.keepPromise(context.WithoutCancel(ctx), job.App, job.ID)
 	case ctx.Err() != nil:
 		s.interrupt(ctx, job, reasonStopped)
-		return context.Cause(ctx)
+		return AttemptRepeated, context.Cause(ctx)
 	case errors.As(err, &refused):
-		return s.fail(ctx, job, err)
+		return AttemptFailed, s.fail(ctx, job, err)
 	case unavailable(err) && s.cfg.Now().Sub(job.RequestedAt) < s.cfg.MaxWait:
 		s.interrupt(ctx, job, forPeople(err))
 	case job.attempts >= s.cfg.MaxAttempts:
-		return s.fail(ctx, job, err)
+		return AttemptFailed, s.fail(ctx, job, err)
 	}
-	s.cfg.Logger.Warn("an export will be tried again", "app", app, "job", id, "attempt", job.attempts, "error", err)
-	return fmt.Errorf("export %s: %w", id, err)
+	s.cfg.Logger.Warn("an export will be tried again", "app", job.App, "job", job.ID, "attempt", job.attempts, "error", err)
+	return AttemptRepeated, fmt.Errorf("export %s: %w", job.ID, err)
 }
 
 // attempt does the whole job once.
@@ -100,7 +108,11 @@ func (s *Service) attempt(ctx context.Context, t *task, job *Job) error {
 	if w == nil {
 		return errors.New("the account list gave no accounts to write")
 	}
-	return s.complete(ctx, *job, w)
+	if err := s.complete(ctx, *job, w); err != nil {
+		return err
+	}
+	job.Rows, job.Bytes = w.rows.Load(), w.bytes.Load()
+	return nil
 }
 
 // selection returns what the list is to be scanned for.

@@ -34,30 +34,65 @@ const (
 // Identify tells who has sent a message to the service. access.ErrUnauthenticated when it does not tell.
 type Identify func(h nats.Header) (access.Principal, error)
 
+// IngressConfig tells how commands are taken in. Identify is needed.
+type IngressConfig struct {
+	Identify Identify
+	// Observe, if set, is told what became of each message. It is called concurrently and must not wait.
+	Observe func(IngressResult)
+	Logger  *slog.Logger
+}
+
+// IngressResult tells what became of a message that was to be taken in: that it is in the stream, now or since before, or
+// why it was refused.
+type IngressResult string
+
+// The results.
+const (
+	IngressAccepted        IngressResult = "accepted"
+	IngressDuplicate       IngressResult = "duplicate"
+	IngressUnauthenticated IngressResult = "unauthenticated"
+	IngressForbidden       IngressResult = "forbidden"
+	IngressTooLarge        IngressResult = "too_large"
+	IngressMalformed       IngressResult = "malformed"
+	IngressBusy            IngressResult = "busy"        // too many at once
+	IngressFull            IngressResult = "full"        // as many wait as may
+	IngressUnavailable     IngressResult = "unavailable" // it may be in the stream
+)
+
+// IngressResults returns all results.
+func IngressResults() []IngressResult {
+	return []IngressResult{
+		IngressAccepted, IngressDuplicate, IngressUnauthenticated, IngressForbidden, IngressTooLarge, IngressMalformed, IngressBusy, IngressFull, IngressUnavailable,
+	}
+}
+
 // Ingress takes commands in from others and puts them into their stream. To those who publish it is the
 // stream: it acknowledges and refuses as JetStream does. It is between because the stream does not keep who published,
 // and because commands that arrive together are written to disk together.
 type Ingress struct {
-	nc       *nats.Conn
-	identify Identify
-	group    *group
-	recent   *lru.Cache[uint64, uint64] // the sequence of what was taken in lately, by a hash of it
-	seed     maphash.Seed
-	logger   *slog.Logger
+	IngressConfig
+	nc     *nats.Conn
+	group  *group
+	recent *lru.Cache[uint64, uint64] // the sequence of what was taken in lately, by a hash of it
+	seed   maphash.Seed
 }
 
 // NewIngress returns an ingress to the stream of commands, which has to exist, for what arrives on a connection.
-func NewIngress(nc *nats.Conn, js jetstream.JetStream, identify Identify, logger *slog.Logger) (*Ingress, error) {
+func NewIngress(nc *nats.Conn, js jetstream.JetStream, cfg IngressConfig) (*Ingress, error) {
+	if cfg.Identify == nil {
+		return nil, errors.New("the intake of commands needs Identify")
+	}
 	recent, err := lru.New[uint64, uint64](maxRemembered)
 	if err != nil {
 		return nil, err
 	}
-	if logger == nil {
-		logger = slog.New(slog.DiscardHandler)
+	if cfg.Observe == nil {
+		cfg.Observe = func(IngressResult) {}
 	}
-	return &Ingress{
-		nc: nc, identify: identify, group: newGroup(js, defaultTimeout), recent: recent, seed: maphash.MakeSeed(), logger: logger,
-	}, nil
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Ingress{IngressConfig: cfg, nc: nc, group: newGroup(js, defaultTimeout), recent: recent, seed: maphash.MakeSeed()}, nil
 }
 
 // Run takes commands in until ctx ends, and then finishes those that have arrived. Instances share the work.
@@ -84,7 +119,7 @@ func (i *Ingress) Run(ctx context.Context) error {
 
 // take takes in one command.
 func (i *Ingress) take(m *nats.Msg) {
-	who, err := i.identify(m.Header)
+	who, err := i.Identify(m.Header)
 	if err != nil {
 		i.refuse(m, http.StatusUnauthorized, 0, "it was not sent with a token of this service")
 		return
@@ -170,6 +205,7 @@ func (i *Ingress) hash(in *nats.Msg) uint64 {
 // Codes of JetStream's errors.
 const (
 	jsNotAvailable    = 10008
+	jsNoStorage       = 10047
 	jsStoreFailed     = 10077 // such as for a limit that is reached; the description says which
 	jsTooManyRequests = 10167
 )
@@ -183,11 +219,36 @@ type pubAck struct {
 }
 
 func (i *Ingress) acknowledge(m *nats.Msg, sequence uint64, duplicate bool) {
+	result := IngressAccepted
+	if duplicate {
+		result = IngressDuplicate
+	}
+	i.Observe(result)
 	i.answer(m, pubAck{Stream: StreamCommands, Sequence: sequence, Duplicate: duplicate})
 }
 
 func (i *Ingress) refuse(m *nats.Msg, code int, jsCode jetstream.ErrorCode, why string) {
+	i.Observe(refusal(code, jsCode))
 	i.answer(m, pubAck{Stream: StreamCommands, Error: &jetstream.APIError{Code: code, ErrorCode: jsCode, Description: why}})
+}
+
+// refusal returns the result that a refusal is.
+func refusal(code int, jsCode jetstream.ErrorCode) IngressResult {
+	switch {
+	case code == http.StatusUnauthorized:
+		return IngressUnauthenticated
+	case code == http.StatusForbidden:
+		return IngressForbidden
+	case code == http.StatusRequestEntityTooLarge:
+		return IngressTooLarge
+	case code == http.StatusBadRequest:
+		return IngressMalformed
+	case code == http.StatusTooManyRequests:
+		return IngressBusy
+	case jsCode == errCodeStoreFailed, jsCode == jsNoStorage: // a limit of the stream, or of its server
+		return IngressFull
+	}
+	return IngressUnavailable
 }
 
 // fail tells why a command is not in the stream, or may not be.
@@ -198,7 +259,7 @@ func (i *Ingress) fail(m *nats.Msg, err error) {
 		i.refuse(m, api.Code, api.ErrorCode, api.Description)
 		return
 	}
-	i.logger.Warn("a command may not have been taken in", "subject", m.Subject, "error", err)
+	i.Logger.Warn("a command may not have been taken in", "subject", m.Subject, "error", err)
 	i.refuse(m, http.StatusServiceUnavailable, jsNotAvailable, "the stream did not answer, so the command may or may not be in it; publish it again under the same id")
 }
 
@@ -211,6 +272,6 @@ func (i *Ingress) answer(m *nats.Msg, a pubAck) {
 		err = m.Respond(b)
 	}
 	if err != nil {
-		i.logger.Warn("who published a command could not be answered", "subject", m.Subject, "error", err)
+		i.Logger.Warn("who published a command could not be answered", "subject", m.Subject, "error", err)
 	}
 }

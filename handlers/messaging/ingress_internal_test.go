@@ -23,7 +23,7 @@ func TestACommandThatComesFasterThanTheStreamTakesThemIsRefusedAndThoseBeforeItA
 		t.Fatal(err)
 	}
 	producer := access.Principal{TokenID: "p", Role: access.Producer, App: "demo"}
-	ingress, err := NewIngress(js.Conn(), js, func(nats.Header) (access.Principal, error) { return producer, nil }, nil)
+	ingress, err := NewIngress(js.Conn(), js, IngressConfig{Identify: func(nats.Header) (access.Principal, error) { return producer, nil }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -136,7 +136,7 @@ func run(t *testing.T, part func(context.Context) error) (stop func()) {
 // takeIn runs the ingress.
 func (p *plant) takeIn(t *testing.T) (stop func()) {
 	t.Helper()
-	ingress, err := messaging.NewIngress(p.js.Conn(), p.js, p.identify, nil)
+	ingress, err := messaging.NewIngress(p.js.Conn(), p.js, messaging.IngressConfig{Identify: p.identify})
 	must(t, err)
 	return run(t, ingress.Run)
 }

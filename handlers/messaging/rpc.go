@@ -45,7 +45,7 @@ type Queries interface {
 	Wrote(position uint64)
 }
 
-// RPCConfig tells what answers requests. All members are needed but Version, Timeout and Logger.
+// RPCConfig tells what answers requests. All members are needed but Version, Timeout, Observe and Logger.
 type RPCConfig struct {
 	Commands intake.Commands
 	Queries  Queries
@@ -53,7 +53,11 @@ type RPCConfig struct {
 	NewID    func() string // of a command that comes without an id
 	Version  string        // of the service, in the form of semantic versions
 	Timeout  time.Duration // of a request: 30 s
-	Logger   *slog.Logger
+	// Observe, if set, is told that a request begins, with the trace context of its header where that is valid. The context that it returns is
+	// that of the work, the trace context takes the place of the request's, and the function is called at the end, with
+	// the code of the answer's problem, empty when there is none. It is called concurrently.
+	Observe func(ctx context.Context, verb, traceParent string) (_ context.Context, trace string, done func(domain.Code))
+	Logger  *slog.Logger
 }
 
 // RPC answers requests on accounts.rpc.<app>.<verb>. To NATS it is the micro service rollcall.
@@ -75,6 +79,11 @@ var rpcVerbs = [...]string{string(intake.Create), string(intake.Edit), string(in
 func NewRPC(nc *nats.Conn, cfg RPCConfig) (*RPC, error) {
 	if cfg.Commands == nil || cfg.Queries == nil || cfg.Identify == nil || cfg.NewID == nil {
 		return nil, errors.New("requests need Commands, Queries, Identify and NewID")
+	}
+	if cfg.Observe == nil {
+		cfg.Observe = func(ctx context.Context, _, trace string) (context.Context, string, func(domain.Code)) {
+			return ctx, trace, func(domain.Code) {}
+		}
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -144,10 +153,15 @@ func (r *RPC) endpointStats(e *micro.Endpoint) any {
 // begin answers a request in a goroutine: package micro has one for all requests of an endpoint.
 func (r *RPC) begin(stats *endpointStats, verb string, req micro.Request) {
 	in := request{app: appOf(req.Subject()), verb: verb, reply: req.Reply(), header: nats.Header(req.Headers()), data: req.Data()}
+	if trace := traceOf(in.header); wire.ValidTraceParent(trace) {
+		in.trace = trace
+	}
 	select {
 	case r.slots <- struct{}{}:
 	default:
 		stats.errors.Add(1)
+		_, _, done := r.Observe(context.Background(), verb, in.trace)
+		done(wire.CodeUnavailable)
 		r.fail(in, r.codes.Problem(wire.CodeUnavailable, "too many requests at once; repeat the request in a moment"))
 		return
 	}
@@ -156,18 +170,22 @@ func (r *RPC) begin(stats *endpointStats, verb string, req micro.Request) {
 		start := time.Now()
 		ctx, cancel := context.WithTimeout(context.Background(), r.Timeout)
 		defer cancel()
+		ctx, trace, done := r.Observe(ctx, verb, in.trace)
+		in.trace = trace
 		out, err := r.answer(ctx, in)
 		stats.took.Add(time.Since(start).Nanoseconds())
 		if err != nil {
 			stats.errors.Add(1)
 			// Not in ctx, whose end would mean that the client is gone: it still waits.
 			p, fault := r.codes.Of(context.WithoutCancel(ctx), err)
+			defer done(p.Code)
 			if fault {
 				r.Logger.LogAttrs(ctx, slog.LevelError, "a request over NATS failed", slog.String("subject", req.Subject()), slog.Any("error", err))
 			}
 			r.fail(in, p)
 			return
 		}
+		defer done("")
 		r.respond(in, out)
 	})
 }
@@ -178,6 +196,7 @@ type request struct {
 	verb   string
 	reply  string
 	header nats.Header
+	trace  string // trace context, empty for none
 	data   []byte
 }
 
@@ -250,7 +269,7 @@ func (r *RPC) write(ctx context.Context, who access.Principal, in request) (answ
 		}
 		return answerTo{}, err
 	}
-	req := command.Request{ID: in.header.Get(jetstream.MsgIDHeader), Actor: who.Actor()}
+	req := command.Request{ID: in.header.Get(jetstream.MsgIDHeader), Actor: who.Actor(), TraceParent: in.trace}
 	if req.ID == "" {
 		req.ID = r.NewID()
 	}
@@ -258,9 +277,6 @@ func (r *RPC) write(ctx context.Context, who access.Principal, in request) (answ
 		if v := header(in.header, name); visible(v, maxReferenceBytes) {
 			*to = v
 		}
-	}
-	if trace := traceOf(in.header); wire.ValidTraceParent(trace) {
-		req.TraceParent = trace
 	}
 	if c.Account == nil {
 		return r.deleteBatch(ctx, req, c)

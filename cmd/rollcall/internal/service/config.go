@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"rollcall/cmd/rollcall/internal/telemetry"
 	"rollcall/eventstore/jetstream"
 	"rollcall/eventstore/keyring"
 	"rollcall/handlers/access"
@@ -55,6 +56,8 @@ type Config struct {
 	Version string
 	// Logger gets what an operator wants to know. Nothing is logged when nil.
 	Logger *slog.Logger
+	// Tracing gets what is traced. Nothing is when nil. It is stopped after the service.
+	Tracing *telemetry.Tracing
 }
 
 const (

@@ -42,7 +42,7 @@ func (s *Service) openExports(ctx context.Context) (err error) {
 		return err
 	}
 	s.exports, err = export.New(export.Config{
-		Events: queue, Queue: queue, Files: s.files, Accounts: s.list, Waiter: s.runners[0], Log: s.store, Sealer: s.keys, Logger: s.logger,
+		Events: queue, Queue: queue, Files: s.files, Accounts: s.list, Waiter: s.runners[0], Log: s.store, Sealer: s.keys, Logger: s.logger, Observe: s.metrics.attempted,
 	})
 	s.queue = queue
 	return err

@@ -40,6 +40,7 @@ func serve(l net.Listener, handler http.Handler, drain func(), logger *slog.Logg
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
+		BaseContext:       func(net.Listener) context.Context { return through(context.Background(), doorHTTP) },
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 	}}
 	w.server.RegisterOnShutdown(drain)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"rollcall/domain"
 	"rollcall/eventstore/codec"
 	"rollcall/handlers/command"
 	"rollcall/handlers/intake"
@@ -14,7 +15,7 @@ import (
 
 // openIntake opens what commands come in by, and the use cases behind it.
 func (s *Service) openIntake(ctx context.Context) error {
-	s.commands = command.New(s.store, codec.New(s.keys), s.keys, command.Options{Observe: s.metrics.observe})
+	s.commands = command.New(s.metrics.store(s.cfg.Tracing.Store(s.store)), codec.New(s.keys), s.keys, command.Options{Observe: s.metrics.command})
 	s.queries = query.New(s.list, s.waitForList, query.Options{})
 	_, err := patiently(ctx, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, messaging.OpenCommands(ctx, s.js, s.cfg.Replicas, s.cfg.MaxWaiting)
@@ -45,20 +46,20 @@ func (s *Service) openIntake(ctx context.Context) error {
 func (s *Service) runIntake() error {
 	s.run("the worker of commands", s.asOne("commands", func(ctx context.Context) error {
 		return messaging.RunCommands(ctx, s.js, messaging.CommandsConfig{
-			Decide: s.intake.Decide, Bury: s.intake.Bury, DeadLetters: s.dead, Logger: s.logger,
+			Decide: s.metrics.decided(s.cfg.Tracing.Decide(s.intake.Decide)), Bury: s.metrics.bury(s.intake.Bury), DeadLetters: s.dead, Logger: s.logger,
 		})
 	}))
 	if s.doorConn == nil {
 		return nil
 	}
 	identify := identify(s.tokens)
-	ingress, err := messaging.NewIngress(s.doorConn, s.js, identify, s.logger)
+	ingress, err := messaging.NewIngress(s.doorConn, s.js, messaging.IngressConfig{Identify: identify, Observe: s.metrics.takenIn, Logger: s.logger})
 	if err != nil {
 		return err
 	}
 	requests, err := messaging.NewRPC(s.doorConn, messaging.RPCConfig{
 		Commands: s.commands, Queries: s.queries, Identify: identify, Version: s.cfg.Version, Logger: s.logger,
-		NewID: func() string { return ulid.Make().String() },
+		NewID: func() string { return ulid.Make().String() }, Observe: s.observeRequest,
 	})
 	if err != nil {
 		return err
@@ -71,4 +72,14 @@ func (s *Service) runIntake() error {
 		})
 	}
 	return nil
+}
+
+// observeRequest times and traces a request over NATS.
+func (s *Service) observeRequest(ctx context.Context, verb, traceParent string) (context.Context, string, func(domain.Code)) {
+	ctx, timed := s.metrics.request(ctx, verb)
+	ctx, traceParent, traced := s.cfg.Tracing.Request(ctx, verb, traceParent)
+	return ctx, traceParent, func(code domain.Code) {
+		traced(code)
+		timed(code)
+	}
 }

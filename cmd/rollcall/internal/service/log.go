@@ -81,7 +81,7 @@ func (s *Service) startEmbedded(ctx context.Context, gate *gate) (keyring.Master
 	if s.js, err = natsjs.New(s.conn); err != nil {
 		return none, fmt.Errorf("use JetStream: %w", err)
 	}
-	if s.store, err = server.Open(ctx, s.conn, jetstream.Config{Logger: s.logger}); err != nil {
+	if s.store, err = server.Open(ctx, s.conn, jetstream.Config{Logger: s.logger, Observe: s.metrics.committed}); err != nil {
 		return none, err
 	}
 	s.closing("the store", func() error { s.store.Close(); return nil })
@@ -118,7 +118,7 @@ func (s *Service) connectCluster(ctx context.Context, gate *gate) (master keyrin
 		return master, err
 	}
 	s.store, err = patiently(ctx, func(ctx context.Context) (*jetstream.Store, error) {
-		return jetstream.Open(ctx, s.conn, jetstream.Config{Replicas: s.cfg.Replicas, Logger: s.logger})
+		return jetstream.Open(ctx, s.conn, jetstream.Config{Replicas: s.cfg.Replicas, Logger: s.logger, Observe: s.metrics.committed})
 	})
 	if err != nil {
 		return master, err
@@ -226,6 +226,7 @@ func (s *Service) throwOut(tokenID string) {
 
 // asOne has a part run on one instance at a time, where there may be several.
 func (s *Service) asOne(lease string, part func(context.Context) error) func(context.Context) error {
+	part = s.metrics.lead(lease, part)
 	if s.leases == nil {
 		return part
 	}

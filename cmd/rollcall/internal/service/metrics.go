@@ -2,128 +2,75 @@ package service
 
 import (
 	"net/http"
-	"strconv"
-	"time"
+	"runtime"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-
-	"rollcall/handlers/command"
-	"rollcall/projections"
 )
 
-// metrics are the figures that the service tells of itself.
+// metrics are the figures that the service tells of itself. What happens is counted where it happens; how things stand is asked when the
+// figures are read, by standing. No label has more values than the program does, whatever its users do: none is an application or an account.
+// deployments/metrics.md says what each means.
 type metrics struct {
 	registry *prometheus.Registry
+
+	// metrics_http.go
 	requests *prometheus.HistogramVec
-	commands *prometheus.HistogramVec
+	inFlight prometheus.Gauge
+
+	// metrics_commands.go
+	commandTook  *prometheus.HistogramVec
+	commands     *prometheus.CounterVec
+	appendTook   *prometheus.HistogramVec
+	commitEvents prometheus.Histogram
+	ingress      *prometheus.CounterVec
+	natsRequests *prometheus.HistogramVec
+	messageTook  prometheus.Histogram
+	retries      prometheus.Counter
+	buried       *prometheus.CounterVec
+
+	// metrics_reads.go
+	batchEvents *prometheus.HistogramVec
+	applyTook   *prometheus.HistogramVec
+	applyFailed *prometheus.CounterVec
+	exportTook  *prometheus.HistogramVec
+	exportRows  *prometheus.CounterVec
+	exportBytes *prometheus.CounterVec
+	erased      prometheus.Counter
+	leases      *prometheus.GaugeVec
 }
 
-func newMetrics() *metrics {
-	m := &metrics{
-		registry: prometheus.NewRegistry(),
-		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "rollcall_http_request_duration_seconds", Help: "Time that HTTP requests took.",
-			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16),
-		}, []string{"route", "status"}),
-		commands: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "rollcall_command_duration_seconds", Help: "Time that commands took, by what became of them.",
-			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16),
-		}, []string{"verb", "outcome"}),
-	}
-	m.registry.MustRegister(m.requests, m.commands,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+func newMetrics(version string) *metrics {
+	m := &metrics{registry: prometheus.NewRegistry()}
+	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "rollcall_build_info", Help: "1, with the version of the program and of the Go that built it."}, []string{"version", "go_version"})
+	m.registry.MustRegister(build)
+	build.WithLabelValues(version, runtime.Version()).Set(1)
+	m.requests = m.histogram("rollcall_http_request_duration_seconds", "Time that HTTP requests took.", latencies(), "route", "status")
+	m.inFlight = prometheus.NewGauge(prometheus.GaugeOpts{Name: "rollcall_http_requests_in_flight", Help: "HTTP requests that are being answered."})
+	m.registry.MustRegister(m.inFlight)
+	m.registerCommands()
+	m.registerReads()
 	return m
 }
 
-// observe counts a command.
-func (m *metrics) observe(o command.Observation) {
-	m.commands.WithLabelValues(o.Verb, o.Outcome).Observe(o.Took.Seconds())
+// latencies are the buckets of what takes from half a millisecond to 16 seconds.
+func latencies() []float64 { return prometheus.ExponentialBuckets(0.0005, 2, 16) }
+
+func (m *metrics) histogram(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
+	m.registry.MustRegister(h)
+	return h
+}
+
+func (m *metrics) counter(name, help string, labels ...string) *prometheus.CounterVec {
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	m.registry.MustRegister(c)
+	return c
 }
 
 // handler serves the figures.
 func (m *metrics) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
-}
-
-// around times the requests of a handler. The route is the pattern that the handler's mux found,
-// never the path, so that nobody can make up new ones.
-func (m *metrics) around(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		started := time.Now()
-		rec := &statusRecorder{ResponseWriter: w}
-		defer func() {
-			route := r.Pattern
-			if route == "" {
-				route = "none"
-			}
-			m.requests.WithLabelValues(route, strconv.Itoa(rec.code())).Observe(time.Since(started).Seconds())
-		}()
-		next.ServeHTTP(rec, r)
-	})
-}
-
-// statusRecorder remembers the status of an answer.
-type statusRecorder struct {
-	http.ResponseWriter
-	status int
-}
-
-func (r *statusRecorder) code() int {
-	if r.status == 0 {
-		return http.StatusOK
-	}
-	return r.status
-}
-
-// WriteHeader remembers the first final status.
-func (r *statusRecorder) WriteHeader(status int) {
-	if r.status == 0 && status >= http.StatusOK {
-		r.status = status
-	}
-	r.ResponseWriter.WriteHeader(status)
-}
-
-// Unwrap gives http.ResponseController access to the connection.
-func (r *statusRecorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
-
-// projectionCollector tells how far projections are, asked when the figures are read.
-type projectionCollector struct {
-	runners []*projections.Runner
-}
-
-var (
-	positionDesc = prometheus.NewDesc("rollcall_projection_position", "Position of the last event that the projection shows.", []string{"projection"}, nil)
-	lagDesc      = prometheus.NewDesc("rollcall_projection_lag", "Events that are known to wait for the projection.", []string{"projection"}, nil)
-	haltedDesc   = prometheus.NewDesc("rollcall_projection_halted", "1 when the projection has stopped for good.", []string{"projection"}, nil)
-	retryingDesc = prometheus.NewDesc("rollcall_projection_retrying", "1 while the projection retries what failed.", []string{"projection"}, nil)
-)
-
-// Describe implements prometheus.Collector.
-func (c projectionCollector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{positionDesc, lagDesc, haltedDesc, retryingDesc} {
-		out <- d
-	}
-}
-
-// Collect implements prometheus.Collector.
-func (c projectionCollector) Collect(out chan<- prometheus.Metric) {
-	for _, r := range c.runners {
-		s := r.Status()
-		gauge := func(d *prometheus.Desc, v float64) {
-			out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, s.Name)
-		}
-		gauge(positionDesc, float64(s.Position))
-		gauge(lagDesc, float64(s.Lag()))
-		gauge(haltedDesc, flag(s.Halted != nil))
-		gauge(retryingDesc, flag(s.Retrying != nil))
-	}
-}
-
-func flag(on bool) float64 {
-	if on {
-		return 1
-	}
-	return 0
 }

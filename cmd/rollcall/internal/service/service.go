@@ -82,7 +82,7 @@ func Start(ctx context.Context, cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{cfg: cfg, logger: cfg.Logger, metrics: newMetrics(), followed: newGroup()}
+	s := &Service{cfg: cfg, logger: cfg.Logger, metrics: newMetrics(cfg.Version), followed: newGroup()}
 	if err := s.start(ctx); err != nil {
 		return nil, errors.Join(err, s.release())
 	}
@@ -118,8 +118,18 @@ func (s *Service) openList(ctx context.Context) (err error) {
 		return err
 	}
 	s.closing("the list", s.list.Close)
-	s.runners = append(s.runners, projections.NewRunner(s.store, s.list, projections.WithLogger(s.logger)))
+	s.follow(s.list)
 	return nil
+}
+
+// follow adds a runner of a projection.
+func (s *Service) follow(p projections.Projection, opts ...projections.Option) {
+	observe := func(ctx context.Context, b projections.Batch) {
+		s.metrics.applied(b)
+		s.cfg.Tracing.Applied(ctx, b)
+	}
+	opts = append(opts, projections.WithLogger(s.logger), projections.WithObserver(observe))
+	s.runners = append(s.runners, projections.NewRunner(s.store, p, opts...))
 }
 
 func (s *Service) openTokens(ctx context.Context) error {
@@ -137,7 +147,7 @@ func (s *Service) openErasure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.reactor = erasure.New(s.keys, state, erasure.Options{Forgetters: []erasure.Forgetter{forgetter{s.exports}}, Logger: s.logger})
+	s.reactor = erasure.New(s.keys, state, erasure.Options{Forgetters: []erasure.Forgetter{forgetter{s.exports}, s.metrics}, Logger: s.logger})
 	rest := func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 		defer cancel()
@@ -152,7 +162,7 @@ func (s *Service) openErasure(ctx context.Context) error {
 			return err
 		})(ctx)
 	}
-	s.runners = append(s.runners, projections.NewRunner(s.store, s.reactor, projections.WithLogger(s.logger), projections.WithLead(lead)))
+	s.follow(s.reactor, projections.WithLead(lead))
 	return nil
 }
 
@@ -182,7 +192,7 @@ func (s *Service) serve(context.Context) error {
 	if err := s.runIntake(); err != nil {
 		return err
 	}
-	s.metrics.registry.MustRegister(projectionCollector{s.runners})
+	s.metrics.registry.MustRegister(newStandingCollector(&observer{service: s}))
 	handler, err := s.handler()
 	if err != nil {
 		return err
@@ -192,7 +202,7 @@ func (s *Service) serve(context.Context) error {
 			return fmt.Errorf("%w with --nats-listen", err)
 		}
 	}
-	s.web = serve(s.listener, s.metrics.around(handler), handler.Drain, s.logger)
+	s.web = serve(s.listener, s.metrics.around(s.cfg.Tracing.HTTP(handler, statusOf)), handler.Drain, s.logger)
 	return nil
 }
 
