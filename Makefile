@@ -1,9 +1,9 @@
-# build, run, test, lint, demo and bench; see README.md.
+# build, run, cluster, test, lint, demo and bench; see README.md.
 
 SHELL := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: build run test lint demo bench clean
+.PHONY: build run cluster test lint demo bench clean
 
 VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo dev)
 
@@ -12,6 +12,9 @@ build: ## bin/rollcall
 
 run: build ## serve with everything embedded, data in ./data
 	@exec bin/rollcall serve
+
+cluster: build ## the production shape on this machine: three NATS servers, PostgreSQL, two instances; data in ./data/cluster
+	@exec bin/rollcall cluster
 
 test: ## every test, with the race detector; installs what the tests need when it can
 	@.ci/deps

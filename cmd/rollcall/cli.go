@@ -33,8 +33,11 @@ type cli struct {
 	Projections projectionCmd `cmd:"" help:"What is derived from the log."`
 	Commands    commandsCmd   `cmd:"" help:"Commands that were sent as messages."`
 	Tokens      tokensCmd     `cmd:"" help:"Tokens that give access."`
+	Health      healthCmd     `cmd:"" help:"Tell whether a service can serve, and otherwise why not."`
 	Bench       benchCmd      `cmd:"" help:"Measure this service beside its raw parts, on this machine."`
 	Demo        demoCmd       `cmd:"" hidden:"" help:"Run the whole path on sample data."`
+	Cluster     clusterCmd    `cmd:"" hidden:"" help:"Run the production shape on this machine: three NATS servers, PostgreSQL, two instances and a proxy."`
+	NATSServer  natsServerCmd `cmd:"" hidden:"" name:"nats-server" help:"Run a NATS server."`
 	Version     versionCmd    `cmd:"" help:"Print the version."`
 }
 

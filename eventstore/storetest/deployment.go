@@ -33,16 +33,16 @@ func RunDeployment(t testing.TB) *Deployment {
 	_, here, _, _ := runtime.Caller(0)
 	file := filepath.Join(filepath.Dir(here), "..", "..", "deployments", "nats", "nats.conf")
 	const n = 3
-	ports := freePorts(t, 3*n)
+	ports := freePorts(t, 4*n)
 	var routes []string
 	for _, port := range ports[n : 2*n] {
 		routes = append(routes, fmt.Sprintf("nats://route:%s@127.0.0.1:%d", routePassword, port))
 	}
-	d := &Deployment{Cluster: newCluster(t), leafs: ports[2*n:]}
+	d := &Deployment{Cluster: newCluster(t), leafs: ports[2*n : 3*n]}
 	for i := range n {
 		at := func(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 		for name, value := range map[string]string{
-			"NAME": fmt.Sprintf("node%d", i+1), "LISTEN": at(ports[i]), "ROUTE": at(ports[n+i]), "LEAF": at(ports[2*n+i]),
+			"NAME": fmt.Sprintf("node%d", i+1), "LISTEN": at(ports[i]), "ROUTE": at(ports[n+i]), "LEAF": at(ports[2*n+i]), "MONITOR": at(ports[3*n+i]),
 			"ROUTES": "[" + strings.Join(routes, ", ") + "]", "STORE": t.TempDir(),
 			"PASSWORD": Password, "LEAF_PASSWORD": DoorPassword, "ROUTE_PASSWORD": routePassword, "ADMIN_PASSWORD": AdminPassword,
 		} {

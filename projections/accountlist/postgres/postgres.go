@@ -29,6 +29,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"rollcall/eventstore/codec"
+	"rollcall/projections"
 	"rollcall/projections/accountlist"
 )
 
@@ -87,6 +88,9 @@ func Open(ctx context.Context, address string, opts ...Option) (*DB, error) {
 	}
 	if err := db.start(ctx, address); err != nil {
 		db.Close()
+		if unreachable(err) {
+			err = fmt.Errorf("%w: %w", projections.ErrUnavailable, err)
+		}
 		return nil, fmt.Errorf("open the account list in PostgreSQL: %w", err)
 	}
 	return db, nil

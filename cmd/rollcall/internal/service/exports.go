@@ -35,7 +35,9 @@ func (s *Service) openExports(ctx context.Context) (err error) {
 		return err
 	}
 	s.closing("the exports' store", s.files.Close)
-	queue, err := messaging.OpenExports(ctx, s.js, s.cfg.Replicas)
+	queue, err := patiently(ctx, func(ctx context.Context) (*messaging.Exports, error) {
+		return messaging.OpenExports(ctx, s.js, s.cfg.Replicas)
+	})
 	if err != nil {
 		return err
 	}

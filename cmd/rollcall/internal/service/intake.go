@@ -16,15 +16,23 @@ import (
 func (s *Service) openIntake(ctx context.Context) error {
 	s.commands = command.New(s.metrics.store(s.cfg.Tracing.Store(s.store)), codec.New(s.keys), s.keys, command.Options{Observe: s.metrics.command})
 	s.queries = s.reads()
-	if err := messaging.OpenCommands(ctx, s.js, s.cfg.Replicas, s.cfg.MaxWaiting); err != nil {
+	_, err := patiently(ctx, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, messaging.OpenCommands(ctx, s.js, s.cfg.Replicas, s.cfg.MaxWaiting)
+	})
+	if err != nil {
 		return err
 	}
-	outcomes, err := messaging.OpenOutcomes(ctx, s.js, s.cfg.Replicas)
+	outcomes, err := patiently(ctx, func(ctx context.Context) (*messaging.Outcomes, error) {
+		return messaging.OpenOutcomes(ctx, s.js, s.cfg.Replicas)
+	})
 	if err != nil {
 		return err
 	}
 	s.closing("outcomes", func() error { outcomes.Close(); return nil })
-	if s.dead, err = messaging.OpenDeadLetters(ctx, s.js, s.cfg.Replicas); err != nil {
+	s.dead, err = patiently(ctx, func(ctx context.Context) (*messaging.DeadLetters, error) {
+		return messaging.OpenDeadLetters(ctx, s.js, s.cfg.Replicas)
+	})
+	if err != nil {
 		return err
 	}
 	s.intake, err = intake.New(intake.Config{

@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"errors"
-	"time"
 
 	"rollcall/eventstore/codec"
 	"rollcall/handlers/query"
@@ -29,23 +28,12 @@ func (s *Service) openList(ctx context.Context) error {
 }
 
 // openDB opens the list in PostgreSQL. A server that starts at the same time is waited for.
-func (s *Service) openDB(ctx context.Context) error {
-	patient, cancel := context.WithTimeout(ctx, startPatience)
-	defer cancel()
-	var err error
-	for {
-		s.db, err = postgres.Open(patient, s.cfg.DB, postgres.WithLogger(s.logger.With("part", "list")))
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, projections.ErrUnavailable) {
-			return err
-		}
-		select {
-		case <-time.After(startRetry):
-		case <-patient.Done():
-			return err
-		}
+func (s *Service) openDB(ctx context.Context) (err error) {
+	s.db, err = patiently(ctx, func(ctx context.Context) (*postgres.DB, error) {
+		return postgres.Open(ctx, s.cfg.DB, postgres.WithLogger(s.logger.With("part", "list")))
+	})
+	if err != nil {
+		return err
 	}
 	s.closing("the database", func() error { s.db.Close(); return nil })
 	s.list = s.db.Live(codec.New(s.keys))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"rollcall/eventstore/keyring"
 	"rollcall/handlers/access"
 	"rollcall/handlers/messaging"
+	"rollcall/projections"
 )
 
 // startLog opens the log, on a server in the process or on a cluster, and what else is kept beside it.
@@ -30,11 +32,16 @@ func (s *Service) startLog(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.keys, err = keyring.Open(ctx, s.js, master, keyring.Options{Replicas: s.cfg.Replicas, Logger: s.logger}); err != nil {
+	s.keys, err = patiently(ctx, func(ctx context.Context) (*keyring.Keyring, error) {
+		return keyring.Open(ctx, s.js, master, keyring.Options{Replicas: s.cfg.Replicas, Logger: s.logger})
+	})
+	if err != nil {
 		return err
 	}
 	s.closing("the keys", func() error { s.keys.Close(); return nil })
-	tokens, err := messaging.OpenTokens(ctx, s.js, s.cfg.Replicas)
+	tokens, err := patiently(ctx, func(ctx context.Context) (*messaging.Tokens, error) {
+		return messaging.OpenTokens(ctx, s.js, s.cfg.Replicas)
+	})
 	if err != nil {
 		return err
 	}
@@ -111,7 +118,10 @@ func (s *Service) connectCluster(ctx context.Context, gate *gate) (master keyrin
 	if master, err = s.cfg.sharedMasterKey(); err != nil {
 		return master, err
 	}
-	if err := s.openStore(ctx); err != nil {
+	s.store, err = patiently(ctx, func(ctx context.Context) (*jetstream.Store, error) {
+		return jetstream.Open(ctx, s.conn, jetstream.Config{Replicas: s.cfg.Replicas, Logger: s.logger, Observe: s.metrics.committed})
+	})
+	if err != nil {
 		return master, err
 	}
 	s.closing("the store", func() error { s.store.Close(); return nil })
@@ -120,32 +130,46 @@ func (s *Service) connectCluster(ctx context.Context, gate *gate) (master keyrin
 	if err != nil {
 		return master, fmt.Errorf("find the name of this machine: %w", err)
 	}
-	if s.leases, err = messaging.OpenLeases(ctx, s.js, s.cfg.Replicas, host, s.logger); err != nil {
+	s.leases, err = patiently(ctx, func(ctx context.Context) (*messaging.Leases, error) {
+		return messaging.OpenLeases(ctx, s.js, s.cfg.Replicas, host, s.logger)
+	})
+	if err != nil {
 		return master, err
 	}
 	return master, s.openDoor(logger, gate)
 }
 
-// openStore opens the log. Servers that have just started need a moment to agree on a leader.
-func (s *Service) openStore(ctx context.Context) (err error) {
+// patiently does a step of a start until it is answered. Servers, and streams that another instance has just made, need a moment to
+// agree on a leader; what they are asked before is never answered, however long one waits.
+func patiently[T any](ctx context.Context, step func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
-	for {
-		s.store, err = jetstream.Open(ctx, s.conn, jetstream.Config{Replicas: s.cfg.Replicas, Logger: s.logger, Observe: s.metrics.committed})
-		if err == nil || !errors.Is(err, eventstore.ErrUnavailable) {
-			return err
+	for patience := startAttempt; ; patience *= 2 {
+		attempt, done := context.WithTimeout(ctx, patience)
+		result, err := step(attempt)
+		unanswered := err != nil && (attempt.Err() != nil || unavailable(err))
+		done()
+		if !unanswered {
+			return result, err
 		}
 		select {
 		case <-time.After(startRetry):
 		case <-ctx.Done():
-			return err
+			return result, err
 		}
 	}
 }
 
+// unavailable tells whether an error is of servers that cannot answer for now.
+func unavailable(err error) bool {
+	var refusal *natsjs.APIError
+	return errors.Is(err, eventstore.ErrUnavailable) || errors.Is(err, projections.ErrUnavailable) || errors.As(err, &refusal) && refusal.Code == http.StatusServiceUnavailable
+}
+
 const (
-	startPatience = 30 * time.Second // for a cluster that starts at the same time
-	startRetry    = 500 * time.Millisecond
+	startPatience = time.Minute     // for a cluster that starts at the same time
+	startAttempt  = 2 * time.Second // the first; each further one is given twice as long, for it may have had much to do
+	startRetry    = 250 * time.Millisecond
 )
 
 // askDurability finds out whether an acknowledgement of the cluster means that something is on disk, and says so when it does not.

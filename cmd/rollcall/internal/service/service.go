@@ -137,7 +137,9 @@ func (s *Service) openTokens(ctx context.Context) error {
 }
 
 func (s *Service) openErasure(ctx context.Context) error {
-	state, err := messaging.OpenState(ctx, s.js, s.cfg.Replicas)
+	state, err := patiently(ctx, func(ctx context.Context) (*messaging.State, error) {
+		return messaging.OpenState(ctx, s.js, s.cfg.Replicas)
+	})
 	if err != nil {
 		return err
 	}
@@ -164,7 +166,7 @@ func (s *Service) openErasure(ctx context.Context) error {
 // that lost its end is not written on.
 func (s *Service) checkPositions(ctx context.Context) error {
 	for _, p := range []projections.Projection{s.list, s.reactor} {
-		position, err := p.Checkpoint(ctx)
+		position, err := patiently(ctx, p.Checkpoint)
 		if err != nil {
 			return err
 		}
