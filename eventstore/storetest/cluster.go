@@ -25,13 +25,6 @@ type Cluster struct {
 func RunCluster(t testing.TB, n int) *Cluster {
 	t.Helper()
 	c := &Cluster{t: t}
-	t.Cleanup(func() {
-		for _, s := range c.nodes {
-			if s != nil {
-				stop(s)
-			}
-		}
-	})
 	// The ports are chosen beforehand and kept: a node starts with the routes to all, and
 	// clients and nodes find it again after a restart.
 	ports := freePorts(t, 2*n)
@@ -44,7 +37,18 @@ func RunCluster(t testing.TB, n int) *Cluster {
 		opts.Port = ports[i]
 		opts.Cluster = server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: ports[n+i]}
 		opts.Routes = routes
-		c.nodes, c.opts = append(c.nodes, c.run(opts)), append(c.opts, opts)
+		c.opts = append(c.opts, opts)
+	}
+	// Registered behind the folders of the stores, so that nobody writes any more when those are removed.
+	t.Cleanup(func() {
+		for _, s := range c.nodes {
+			if s != nil {
+				stop(s)
+			}
+		}
+	})
+	for _, opts := range c.opts {
+		c.nodes = append(c.nodes, c.run(opts))
 	}
 	c.await()
 	return c
@@ -111,11 +115,11 @@ func (c *Cluster) run(opts *server.Options) *server.Server {
 	return s
 }
 
-// await waits until the running nodes have a leader and are up to date with it.
+// await waits until the running nodes have a leader, which knows of all of them, and are up to date with it.
 func (c *Cluster) await() {
 	c.t.Helper()
 	Eventually(c.t, "the cluster has a leader that all follow", func() bool {
-		leader := false
+		running, known := 0, 0
 		for _, s := range c.nodes {
 			if s == nil {
 				continue
@@ -123,8 +127,9 @@ func (c *Cluster) await() {
 			if !s.JetStreamIsCurrent() {
 				return false
 			}
-			leader = leader || s.JetStreamIsLeader()
+			running++
+			known = max(known, len(s.JetStreamClusterPeers())) // nothing but of the leader
 		}
-		return leader
+		return known >= running
 	})
 }
