@@ -167,7 +167,9 @@ func (s *Service) exists(ctx context.Context, app domain.AppID) (bool, error) {
 }
 
 // Verbs returns the names of all commands.
-func Verbs() []string { return []string{"create", "edit", "delete", "upsert", "create_app", "edit_app"} }
+func Verbs() []string {
+	return []string{"create", "edit", "delete", "upsert", "create_app", "edit_app"}
+}
 
 // verb names a command for people and metrics.
 func verb(cmd domain.Command) string {
