@@ -57,6 +57,8 @@ var (
 	// ErrBroken means that the read model itself is damaged and must be built anew. Its
 	// error says how.
 	ErrBroken = errors.New("the read model is damaged")
+	// ErrUnavailable means that the read model cannot be reached for now.
+	ErrUnavailable = errors.New("the read model cannot be reached")
 	// ErrStopped means that the runner has ended in order.
 	ErrStopped = errors.New("the projection's runner has stopped")
 )

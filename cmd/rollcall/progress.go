@@ -55,6 +55,9 @@ func (p *progress) tell(n int64) {
 	}
 	if seconds := p.now().Sub(p.started).Seconds(); seconds > 0 {
 		text += fmt.Sprintf(", %s/s", grouped(int64(float64(n)/seconds)))
+		if p.total > n && n > 0 {
+			text += fmt.Sprintf(", %s left", time.Duration(seconds*float64(p.total-n)/float64(n)*float64(time.Second)).Round(time.Second))
+		}
 	}
 	if !p.terminal {
 		fmt.Fprintln(p.w, text)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strconv"
 
 	"rollcall/cmd/rollcall/internal/client"
 )
@@ -11,7 +12,11 @@ import (
 type projectionCmd struct {
 	remote
 
-	Status projectionStatusCmd `cmd:"" help:"Show how far each projection has come."`
+	Status  projectionStatusCmd  `cmd:"" help:"Show how far each projection has come."`
+	Rebuild projectionRebuildCmd `cmd:"" help:"Build the account list anew beside the live one, which it replaces when both say the same."`
+	Lists   projectionListsCmd   `cmd:"" help:"Show the account lists that the database holds."`
+	Promote projectionPromoteCmd `cmd:"" help:"Have a list that was live take the place of the live one."`
+	Drop    projectionDropCmd    `cmd:"" help:"Remove a list that is not live."`
 }
 
 var projectionColumns = []column[client.Projection]{
@@ -19,6 +24,13 @@ var projectionColumns = []column[client.Projection]{
 	{"position", func(p client.Projection) string { return whole(p.Position) }},
 	{"last", func(p client.Projection) string { return whole(p.Last) }},
 	{"behind", func(p client.Projection) string { return whole(max(p.Last, p.Position) - p.Position) }},
+	{"behind_seconds", func(p client.Projection) string { return strconv.FormatFloat(p.BehindSeconds, 'f', 1, 64) }},
+	{"leading", func(p client.Projection) string {
+		if p.Leading {
+			return "yes"
+		}
+		return ""
+	}},
 	{"halted", func(p client.Projection) string { return p.Halted }},
 	{"retrying", func(p client.Projection) string { return p.Retrying }},
 }

@@ -25,6 +25,7 @@ type serveCmd struct {
 	NATSListen  string        `name:"nats-listen" help:"Address for NATS clients; empty for none." default:"127.0.0.1:4222" placeholder:"HOST:PORT"`
 	NATS        string        `name:"nats" help:"Addresses of a NATS cluster that keeps the log, such as nats://10.0.0.1:4222,nats://10.0.0.2:4222. Default: a server in the process." placeholder:"URLS"`
 	Cluster     natsFlags     `embed:"" prefix:"nats-"`
+	DB          string        `name:"db" help:"PostgreSQL database that holds the account list, such as postgres://rollcall@10.0.0.9/rollcall; PGPASSWORD is its password. Default: a file in the data folder." placeholder:"URL"`
 	Exports     string        `help:"Where export files are kept, such as file:///srv/exports. Default: in the data folder." placeholder:"URL"`
 	PublicURL   string        `name:"public-url" help:"Address that download URLs begin with, where it is not that of --listen." placeholder:"URL"`
 	OpenMetrics bool          `help:"Let anyone read /metrics, which otherwise takes an operator's token."`
@@ -47,7 +48,7 @@ func (c *serveCmd) Help() string {
 // Run serves until ctx ends, then stops in order.
 func (c *serveCmd) Run(ctx context.Context, s *streams, env lookup) (err error) {
 	cfg := service.Config{
-		Data: c.Data, Listen: c.Listen, NATSListen: c.NATSListen, Exports: c.Exports, PublicURL: c.PublicURL,
+		Data: c.Data, Listen: c.Listen, NATSListen: c.NATSListen, DB: c.DB, Exports: c.Exports, PublicURL: c.PublicURL,
 		OperatorToken: env.text("ROLLCALL_OPERATOR_TOKEN"), MasterKey: env.text("ROLLCALL_MASTER_KEY"),
 		OpenMetrics: c.OpenMetrics, StopTimeout: c.StopTimeout, Version: version, Logger: c.logger(s.err),
 	}

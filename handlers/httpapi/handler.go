@@ -76,6 +76,9 @@ type Config struct {
 	// operators. There is no such path when nil.
 	Projections func() []Projection
 
+	// Lists builds account lists anew. There are no such paths when nil.
+	Lists Lists
+
 	// Metrics serves /metrics, to operators only unless OpenMetrics is set. There is
 	// no such path when nil.
 	Metrics     http.Handler

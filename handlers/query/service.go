@@ -18,6 +18,9 @@ import (
 // read asked for in time. The same read may succeed a little later.
 var ErrNotCaughtUp = errors.New("the account list has not reached the position asked for")
 
+// ErrUnavailable means that the read model cannot be reached. The same read may succeed a little later.
+var ErrUnavailable = errors.New("the account list cannot be reached")
+
 // Reader is the read model. The position it returns is the one it shows.
 type Reader interface {
 	Page(ctx context.Context, l domain.Listing) (domain.Page, error)
@@ -34,6 +37,8 @@ type Options struct {
 	// OwnWrites bounds how long a read that asks for no position waits for what this instance has
 	// acknowledged, 1 s by default. After that it answers with what there is.
 	OwnWrites time.Duration
+	// Passes tells whether an error of the reader means that it cannot be reached for now. None does by default.
+	Passes func(error) bool
 }
 
 // Service answers reads. It is safe for concurrent use.
@@ -53,6 +58,9 @@ func New(reader Reader, waitFor func(ctx context.Context, position uint64) error
 	if opts.OwnWrites == 0 {
 		opts.OwnWrites = time.Second
 	}
+	if opts.Passes == nil {
+		opts.Passes = func(error) bool { return false }
+	}
 	return &Service{reader: reader, waitFor: waitFor, opts: opts}
 }
 
@@ -68,7 +76,7 @@ func (s *Service) Wrote(position uint64) {
 }
 
 // List returns a page of accounts at the position minimum or later. Errors:
-// *domain.Rejection, ErrNotCaughtUp, and those of the read model.
+// *domain.Rejection, ErrNotCaughtUp, ErrUnavailable, and those of the read model.
 func (s *Service) List(ctx context.Context, minimum uint64, l domain.Listing) (domain.Page, error) {
 	l, err := l.Normalize()
 	if err != nil {
@@ -77,16 +85,18 @@ func (s *Service) List(ctx context.Context, minimum uint64, l domain.Listing) (d
 	if err := s.catchUp(ctx, minimum); err != nil {
 		return domain.Page{}, err
 	}
-	return s.reader.Page(ctx, l)
+	page, err := s.reader.Page(ctx, l)
+	return page, s.told(err)
 }
 
 // Account returns one account and the position that it is shown at, which is minimum or later. Errors:
-// *domain.Rejection, ErrNotCaughtUp, and those of the read model.
+// *domain.Rejection, ErrNotCaughtUp, ErrUnavailable, and those of the read model.
 func (s *Service) Account(ctx context.Context, minimum uint64, app domain.AppID, id domain.UserID) (domain.Account, uint64, error) {
 	if err := s.catchUp(ctx, minimum); err != nil {
 		return domain.Account{}, 0, err
 	}
-	return s.reader.Account(ctx, app, id)
+	a, position, err := s.reader.Account(ctx, app, id)
+	return a, position, s.told(err)
 }
 
 // App returns one application, with errors as of Account.
@@ -94,7 +104,8 @@ func (s *Service) App(ctx context.Context, minimum uint64, app domain.AppID) (do
 	if err := s.catchUp(ctx, minimum); err != nil {
 		return domain.App{}, 0, err
 	}
-	return s.reader.App(ctx, app)
+	a, position, err := s.reader.App(ctx, app)
+	return a, position, s.told(err)
 }
 
 // Apps returns all applications, with errors as of Account.
@@ -102,7 +113,16 @@ func (s *Service) Apps(ctx context.Context, minimum uint64) ([]domain.App, uint6
 	if err := s.catchUp(ctx, minimum); err != nil {
 		return nil, 0, err
 	}
-	return s.reader.Apps(ctx)
+	apps, position, err := s.reader.Apps(ctx)
+	return apps, position, s.told(err)
+}
+
+// told returns an error of the reader as callers are told it.
+func (s *Service) told(err error) error {
+	if err != nil && s.opts.Passes(err) {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return err
 }
 
 // catchUp waits for the position that is asked for, else for what this

@@ -33,6 +33,8 @@ const (
 	CodeUnavailable     domain.Code = "unavailable"
 	CodeOutcomeUnknown  domain.Code = "outcome_unknown"
 	CodeStopping        domain.Code = "stopping"
+	CodeListNotFound    domain.Code = "list_not_found"
+	CodeListInUse       domain.Code = "list_in_use"
 	CodeMalformedRow    domain.Code = "malformed_row"
 
 	// Codes of downloads, which package files answers with.
@@ -85,6 +87,8 @@ func NewCodes(commandID string) Codes {
 		{intake.CodeNoOutcome, 404, "Nothing is known of the command"},
 		{intake.CodeNoDeadLetter, 404, "There is no such dead command"},
 		{access.CodeTokenNotFound, 404, "There is no such token"},
+		{CodeListNotFound, 404, "There is no such account list"},
+		{CodeListInUse, 409, "The account list is in use"},
 		{audit.CodeNoEvent, 404, "No event is about such an account"},
 		{audit.CodeErased, 410, "What the account held has been erased"},
 		{audit.CodeFuture, 422, "The log has not reached that position"},

@@ -82,6 +82,8 @@ func (c Codes) Of(ctx context.Context, err error) (p *Problem, fault bool) {
 		return c.Problem(CodeOutcomeUnknown, "the log did not answer, so the command may or may not have been executed; repeat it with the same "+c.commandID+" to find out"), false
 	case errors.Is(err, query.ErrNotCaughtUp):
 		return c.Problem(CodeNotCaughtUp, "the list has not reached min_position in time; read again in a moment"), false
+	case errors.Is(err, query.ErrUnavailable):
+		return c.Problem(CodeUnavailable, "the account list cannot be reached; repeat the request in a moment"), true
 	case errors.Is(err, eventstore.ErrConflict):
 		return c.Problem(CodeUnavailable, "too many writers at once changed the same thing; nothing was written, repeat the command"), false
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()), errors.Is(err, context.Canceled):

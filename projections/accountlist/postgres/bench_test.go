@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"rollcall/domain"
+	"rollcall/eventstore"
 	"rollcall/eventstore/codec"
 	"rollcall/projections/accountlist/listtest"
 	"rollcall/projections/accountlist/postgres"
@@ -128,6 +130,47 @@ func bareCopy(b *testing.B, db *postgres.DB, conn *pgx.Conn, path string) float6
 }
 
 type onlyReader struct{ io.Reader }
+
+// BenchmarkEdit changes every account of a load once, without and with its nickname.
+func BenchmarkEdit(b *testing.B) {
+	for name, patch := range map[string]domain.Patch{
+		"profile":  {Fields: domain.FieldsOf(domain.FieldLevel), Values: domain.Profile{Level: domain.Num(7)}},
+		"nickname": {Fields: domain.FieldsOf(domain.FieldNickname), Values: domain.Profile{Nickname: "왕새봄"}},
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				address := benchServer(b)
+				db := open(b, address)
+				c := codec.New(listtest.NewGCMSealer(b))
+				l := db.Live(c)
+				_, position := listtest.Load(b, l, c, *benchAccounts)
+				took := edit(b, &listtest.World{List: l, Codec: c, Position: position}, patch)
+				b.ReportMetric(float64(*benchAccounts)/took.Seconds(), "events/s")
+				db.Close()
+			}
+		})
+	}
+}
+
+// edit edits the accounts of a load and returns how long Apply took.
+func edit(b *testing.B, w *listtest.World, patch domain.Patch) (took time.Duration) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for done := 0; done < *benchAccounts; {
+		var events []domain.Event
+		for range min(listtest.LoadBatch, *benchAccounts-done) {
+			events = append(events, domain.AccountEdited{App: listtest.LoadApp, UserID: listtest.LoadAccount(r, done).UserID, Patch: patch, At: listtest.Epoch})
+			done++
+		}
+		envelopes := w.Encode(b, w.Position, events...)
+		start := time.Now()
+		if err := w.List.Apply(b.Context(), w.Position, envelopes); err != nil {
+			b.Fatal(err)
+		}
+		took += time.Since(start)
+		w.Position += eventstore.Position(len(envelopes))
+	}
+	return took
+}
 
 // BenchmarkPages measures pages and searches on one list.
 func BenchmarkPages(b *testing.B) {

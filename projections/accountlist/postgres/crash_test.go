@@ -47,7 +47,11 @@ func TestACrashOfTheServerTakesBackWholeBatchesAtMost(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := db.Live(w.Codec)
-	position := comeBack(t, l)
+	var position eventstore.Position
+	persist(t, func() (err error) {
+		position, err = l.Checkpoint(t.Context())
+		return err
+	})
 	if position > w.Position || (position != 0 && (position-2)%batch != 0) {
 		t.Fatalf("checkpoint is %d, %d was applied in batches of %d", position, w.Position, batch)
 	}
@@ -58,24 +62,23 @@ func TestACrashOfTheServerTakesBackWholeBatchesAtMost(t *testing.T) {
 			t.Errorf("page is %+v (%v), want the account of position %d", page, err, position)
 		}
 	}
-	h.feed(t, l)
+	persist(t, func() error { return h.tryFeed(t.Context(), l) })
 	for _, listing := range listtest.Listings("app", "이름", 300) {
 		w.CheckPages(t, listing)
 	}
 }
 
-// comeBack returns the checkpoint once the pool has found that its connections are dead.
-func comeBack(t *testing.T, l projections.Projection) eventstore.Position {
+// persist calls f until it succeeds, as a runner does: each connection of a server that was gone
+// is found dead once.
+func persist(t *testing.T, f func() error) {
 	t.Helper()
 	var err error
 	for range 100 { // more than there are connections
-		var position eventstore.Position
-		if position, err = l.Checkpoint(t.Context()); err == nil {
-			return position
+		if err = f(); err == nil {
+			return
 		}
 	}
 	t.Fatal(err)
-	return 0
 }
 
 func TestAnEventWithTextThatNoDatabaseHoldsCanNeverBeApplied(t *testing.T) {

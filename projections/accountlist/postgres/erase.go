@@ -56,8 +56,8 @@ func (l *List) eraseSoon(deleted bool) {
 }
 
 // Idle vacuums the list's tables if rows were deleted since that was done, or the list was
-// opened. It begins and returns an error until that has come to its end; it takes about a second
-// for a million accounts, beside reads and batches. Once it has returned nil, no row that was
+// opened. It begins and returns an error until that has come to its end, while reads and batches
+// go on. Once it has returned nil, no row that was
 // deleted before the call can be found in a table or index by any means of the database.
 //
 // This is what then remains of a deleted nickname: bytes in the unused middle of a page, until
@@ -87,8 +87,8 @@ func (l *List) Idle(context.Context) error {
 // vacuum begins to vacuum. The mutex is held.
 func (l *List) vacuum() {
 	e := &l.erasure
-	e.running, e.again = true, false
-	l.db.background(func(ctx context.Context) {
+	e.again = false
+	e.running = l.db.background(func(ctx context.Context) {
 		start := time.Now()
 		err := l.vacuumNow(ctx)
 		e.mu.Lock()
@@ -118,16 +118,10 @@ func (l *List) vacuumNow(ctx context.Context) error {
 	return err
 }
 
-// background runs f on a goroutine whose context ends with the database, and which Close waits
-// for.
-func (db *DB) background(f func(context.Context)) {
-	db.working.Go(func() { f(db.open) })
-}
-
 // Copy copies the live list into a new generation, as of one position, and returns its number.
 // A runner of its own is to bring it up to date, after which it can be promoted. When the old
 // one is then dropped, its files are removed and with them every trace of deleted accounts
-// that they had. Reads and batches go on meanwhile; about a minute for a million accounts.
+// that they had. Reads and batches go on meanwhile.
 func (db *DB) Copy(ctx context.Context) (generation int64, err error) {
 	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead}
 	err = pgx.BeginTxFunc(ctx, db.writers, options, func(tx pgx.Tx) error {

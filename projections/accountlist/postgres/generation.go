@@ -28,6 +28,7 @@ const (
 	Building State = "building" // is filled beside the live one
 	Live     State = "live"     // is what readers see; one for each version
 	Retired  State = "retired"  // was live; kept to go back to
+	Refused  State = "refused"  // was built and does not say what the live one says
 )
 
 // Generation is one list among those that the database holds.
@@ -35,6 +36,7 @@ type Generation struct {
 	Number     int64
 	Version    int // of what it holds; a program can read those of its own version
 	State      State
+	Note       string // why it is refused
 	Checkpoint eventstore.Position
 	CreatedAt  time.Time
 	PromotedAt time.Time // zero if it was never live
@@ -164,13 +166,44 @@ func (db *DB) Promote(ctx context.Context, generation int64) error {
 		if _, err := tx.Exec(ctx, "UPDATE rollcall.lists SET state = 'retired' WHERE generation = $1", live); err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, "UPDATE rollcall.lists SET state = 'live', promoted_at = clock_timestamp() WHERE generation = $1", generation)
+		_, err = tx.Exec(ctx, "UPDATE rollcall.lists SET state = 'live', note = '', promoted_at = clock_timestamp() WHERE generation = $1", generation)
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("promote list %d: %w", generation, err)
 	}
 	db.live.Store(generation) // the others find out when they read or write
+	return nil
+}
+
+// Rebuild has a generation that is not live brought up to date again by whoever builds: it becomes Building.
+// Errors: ErrNoGeneration; ErrInUse for the live one.
+func (db *DB) Rebuild(ctx context.Context, generation int64) error {
+	err := db.control(ctx, func(tx pgx.Tx) error {
+		if err := exists(ctx, tx, generation); err != nil {
+			return err
+		}
+		done, err := tx.Exec(ctx, "UPDATE rollcall.lists SET state = 'building', note = '' WHERE generation = $1 AND state <> 'live'", generation)
+		if err == nil && done.RowsAffected() == 0 {
+			return fmt.Errorf("%w: it is live", ErrInUse)
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("bring list %d up to date: %w", generation, err)
+	}
+	return nil
+}
+
+// Refuse keeps that a generation that was being built is not to become live, and why.
+func (db *DB) Refuse(ctx context.Context, generation int64, why string) error {
+	err := db.control(ctx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, "UPDATE rollcall.lists SET state = 'refused', note = $2 WHERE generation = $1 AND state = 'building'", generation, why)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("refuse list %d: %w", generation, err)
+	}
 	return nil
 }
 
@@ -239,7 +272,7 @@ func (db *DB) Drop(ctx context.Context, generation int64) error {
 // are read for this version's alone.
 func (db *DB) Generations(ctx context.Context) (all []Generation, err error) {
 	err = pgx.BeginTxFunc(ctx, db.readers, pgx.TxOptions{}, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, "SELECT generation, version, state, created_at, promoted_at FROM rollcall.lists ORDER BY generation")
+		rows, err := tx.Query(ctx, "SELECT generation, version, state, note, created_at, promoted_at FROM rollcall.lists ORDER BY generation")
 		if err != nil {
 			return err
 		}
@@ -265,7 +298,7 @@ func (db *DB) Generations(ctx context.Context) (all []Generation, err error) {
 
 func readGeneration(row pgx.CollectableRow) (g Generation, err error) {
 	var promoted *time.Time
-	err = row.Scan(&g.Number, &g.Version, &g.State, &g.CreatedAt, &promoted)
+	err = row.Scan(&g.Number, &g.Version, &g.State, &g.Note, &g.CreatedAt, &promoted)
 	if promoted != nil {
 		g.PromotedAt = *promoted
 	}

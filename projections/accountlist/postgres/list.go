@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"rollcall/domain"
@@ -22,6 +26,7 @@ type List struct {
 	codec   *codec.Codec
 	pinned  int64 // the generation, zero for the live one
 	erasure erasure
+	watch   watch
 }
 
 var _ accountlist.List = (*List)(nil)
@@ -210,7 +215,27 @@ func (l *List) failure(ctx context.Context, generation int64, err error) error {
 	if err != nil && ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
 		return fmt.Errorf("%w: %w", ctx.Err(), err)
 	}
+	if unreachable(err) {
+		return fmt.Errorf("%w: %w", projections.ErrUnavailable, err)
+	}
 	return err
+}
+
+// unreachable tells whether the server cannot be reached, or can serve nobody for now.
+func unreachable(err error) bool {
+	var rejected *domain.Rejection
+	if err == nil || errors.As(err, &rejected) || errors.Is(err, projections.ErrBroken) || errors.Is(err, projections.ErrFenced) {
+		return false
+	}
+	switch c := code(err); {
+	case c != "":
+		const connection, resources, operator = "08", "53", "57P"
+		return strings.HasPrefix(c, connection) || strings.HasPrefix(c, resources) || strings.HasPrefix(c, operator)
+	}
+	var network net.Error
+	var connect *pgconn.ConnectError
+	return errors.As(err, &network) || errors.As(err, &connect) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		pgconn.Timeout(err) || errors.Is(err, pgconn.ErrConnClosed)
 }
 
 // broken returns the error of a list that is damaged.

@@ -29,6 +29,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"rollcall/eventstore/codec"
+	"rollcall/projections"
 	"rollcall/projections/accountlist"
 )
 
@@ -60,9 +61,11 @@ type DB struct {
 	leases   *pgxpool.Pool
 	live     atomic.Int64 // the generation that was live when last seen
 
-	open    context.Context // ends with Close, for work that no call waits for
-	close   context.CancelFunc
-	working sync.WaitGroup
+	lifetime context.Context // ends with Close, for work that no call waits for
+	end      context.CancelFunc
+	mu       sync.Mutex // guards what follows
+	closed   bool
+	working  sync.WaitGroup
 }
 
 // Option changes how a database is used.
@@ -79,12 +82,15 @@ func WithLogger(log *slog.Logger) Option { return func(db *DB) { db.log = log } 
 // keep sessions, not only transactions. The user must be allowed to create schemas.
 func Open(ctx context.Context, address string, opts ...Option) (*DB, error) {
 	db := &DB{id: strings.ToLower(rand.Text()), log: slog.New(slog.DiscardHandler)}
-	db.open, db.close = context.WithCancel(context.WithoutCancel(ctx))
+	db.lifetime, db.end = context.WithCancel(context.WithoutCancel(ctx))
 	for _, opt := range opts {
 		opt(db)
 	}
 	if err := db.start(ctx, address); err != nil {
 		db.Close()
+		if unreachable(err) {
+			err = fmt.Errorf("%w: %w", projections.ErrUnavailable, err)
+		}
 		return nil, fmt.Errorf("open the account list in PostgreSQL: %w", err)
 	}
 	return db, nil
@@ -107,14 +113,15 @@ func (db *DB) start(ctx context.Context, address string) (err error) {
 	return db.ensureLive(ctx)
 }
 
-// connect makes the pools. A plan is made for each query with its values: plans for any value
-// take a large limit for granted, and then sort the whole list. Readers are to walk along
-// indexes, whether or not there are statistics yet, which a list has none of while it is
-// filled; so what sorts is for what has no index in its order, and sequential scans are for nothing.
+// connect makes the pools. Readers make a plan for each query with its values, for a plan for
+// any values takes many rows for granted. They are to walk along indexes also while a list is
+// being filled and has no statistics; so they sort only what has no index in its order, and read
+// no table from end to end.
 func (db *DB) connect(ctx context.Context, config *pgxpool.Config, sized bool) (err error) {
 	read := map[string]string{
 		"default_transaction_isolation": "repeatable read",
 		"default_transaction_read_only": "on",
+		"plan_cache_mode":               "force_custom_plan",
 		"enable_seqscan":                "off",
 		"enable_sort":                   "off",
 	}
@@ -152,7 +159,6 @@ func (db *DB) pool(ctx context.Context, config *pgxpool.Config, name string, mos
 	params := config.ConnConfig.RuntimeParams
 	for k, v := range map[string]string{
 		"application_name": db.sessions(name),
-		"plan_cache_mode":  "force_custom_plan",
 		"jit":              "off",
 		// The server finds within seconds that this machine has vanished.
 		"tcp_keepalives_idle":     "1",
@@ -196,13 +202,27 @@ func check(ctx context.Context, config *pgx.ConnConfig) (err error) {
 // Close ends what goes on in the background, waits for calls that run and closes all
 // connections. Calls that come later return errors.
 func (db *DB) Close() {
-	db.close()
+	db.mu.Lock()
+	db.closed = true
+	db.mu.Unlock()
+	db.end()
 	db.working.Wait()
 	for _, pool := range []*pgxpool.Pool{db.readers, db.scanners, db.writers, db.leases} {
 		if pool != nil {
 			pool.Close()
 		}
 	}
+}
+
+// background runs f on a goroutine whose context ends with Close, which waits for it. It does not
+// when the database is closed, and tells whether it does.
+func (db *DB) background(f func(context.Context)) bool {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if !db.closed {
+		db.working.Go(func() { f(db.lifetime) })
+	}
+	return !db.closed
 }
 
 // Live returns the list that is live at each moment: a read shows the generation that is

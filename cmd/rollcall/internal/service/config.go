@@ -40,6 +40,9 @@ type Config struct {
 	// MasterKey wraps the keys of the accounts, as 64 hexadecimal digits. Empty: that of the file
 	// master.key in the data folder, which is made at the first start.
 	MasterKey string
+	// DB is the address of the PostgreSQL database that holds the account list, postgres://user@host/name. Empty: a file in the data
+	// folder.
+	DB string
 	// Exports is the address of the folder of export files, such as file:///srv/exports. Empty: the
 	// folder exports in the data folder.
 	Exports string

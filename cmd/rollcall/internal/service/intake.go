@@ -10,13 +10,12 @@ import (
 	"rollcall/handlers/command"
 	"rollcall/handlers/intake"
 	"rollcall/handlers/messaging"
-	"rollcall/handlers/query"
 )
 
 // openIntake opens what commands come in by, and the use cases behind it.
 func (s *Service) openIntake(ctx context.Context) error {
 	s.commands = command.New(s.metrics.store(s.cfg.Tracing.Store(s.store)), codec.New(s.keys), s.keys, command.Options{Observe: s.metrics.command})
-	s.queries = query.New(s.list, s.waitForList, query.Options{})
+	s.queries = s.reads()
 	_, err := patiently(ctx, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, messaging.OpenCommands(ctx, s.js, s.cfg.Replicas, s.cfg.MaxWaiting)
 	})

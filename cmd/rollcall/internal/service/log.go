@@ -18,6 +18,7 @@ import (
 	"rollcall/eventstore/keyring"
 	"rollcall/handlers/access"
 	"rollcall/handlers/messaging"
+	"rollcall/projections"
 )
 
 // startLog opens the log, on a server in the process or on a cluster, and what else is kept beside it.
@@ -162,7 +163,7 @@ func patiently[T any](ctx context.Context, step func(context.Context) (T, error)
 // unavailable tells whether an error is of servers that cannot answer for now.
 func unavailable(err error) bool {
 	var refusal *natsjs.APIError
-	return errors.Is(err, eventstore.ErrUnavailable) || errors.As(err, &refusal) && refusal.Code == http.StatusServiceUnavailable
+	return errors.Is(err, eventstore.ErrUnavailable) || errors.Is(err, projections.ErrUnavailable) || errors.As(err, &refusal) && refusal.Code == http.StatusServiceUnavailable
 }
 
 const (

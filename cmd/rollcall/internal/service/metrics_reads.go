@@ -34,6 +34,13 @@ func (m *metrics) registerReads() {
 	}
 }
 
+// expectProjection makes the figures of a projection be there before it applies anything.
+func (m *metrics) expectProjection(name string) {
+	m.batchEvents.WithLabelValues(name)
+	m.applyTook.WithLabelValues(name)
+	m.applyFailed.WithLabelValues(name)
+}
+
 // applied counts a batch of a projection.
 func (m *metrics) applied(b projections.Batch) {
 	if b.Err != nil {

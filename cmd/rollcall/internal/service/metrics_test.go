@@ -12,11 +12,8 @@ import (
 )
 
 func TestWhatComesInByEachDoorIsCounted(t *testing.T) {
-	cfg := config(t.TempDir())
-	cfg.Version = "v1.2.3"
-	s := start(t, cfg)
+	s := used(t)
 	defer stop(t, s)
-	traffic(t, s)
 	f := read(t, s)
 	for _, c := range []struct {
 		want   float64
@@ -74,9 +71,8 @@ func TestWhatComesInByEachDoorIsCounted(t *testing.T) {
 }
 
 func TestNoLabelNamesAnApplicationOrAnAccount(t *testing.T) {
-	s := start(t, config(t.TempDir()))
+	s := used(t)
 	defer stop(t, s)
-	traffic(t, s)
 	for name, family := range read(t, s) {
 		for _, m := range family.Metric {
 			for _, l := range m.Label {

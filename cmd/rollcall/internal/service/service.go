@@ -33,7 +33,8 @@ import (
 	"rollcall/handlers/messaging"
 	"rollcall/handlers/query"
 	"rollcall/projections"
-	"rollcall/projections/accountlist/sqlite"
+	"rollcall/projections/accountlist"
+	"rollcall/projections/accountlist/postgres"
 )
 
 // Service is a running Rollcall. Start makes one.
@@ -49,7 +50,9 @@ type Service struct {
 	leases        *messaging.Leases // nil where this is the only instance
 	warnings      []string          // of the deployment
 	keys          *keyring.Keyring
-	list          *sqlite.List
+	list          accountlist.List
+	db            *postgres.DB // that the list is in, nil where it is a file
+	rebuilds      *rebuilds    // nil where the list is a file
 	tokens        *access.Service
 	operatorToken string
 	reactor       *erasure.Reactor
@@ -61,6 +64,7 @@ type Service struct {
 	queue         *messaging.Exports
 	files         *files.Store
 	metrics       *metrics
+	observer      *observer
 	runners       []*projections.Runner // the first is that of the list
 	listener      net.Listener
 	web           *web
@@ -113,17 +117,9 @@ func (s *Service) closing(what string, c func() error) {
 	})
 }
 
-func (s *Service) openList(ctx context.Context) (err error) {
-	if s.list, err = sqlite.Open(ctx, s.cfg.listFile(), codec.New(s.keys), sqlite.WithLogger(s.logger)); err != nil {
-		return err
-	}
-	s.closing("the list", s.list.Close)
-	s.follow(s.list)
-	return nil
-}
-
 // follow adds a runner of a projection.
 func (s *Service) follow(p projections.Projection, opts ...projections.Option) {
+	s.metrics.expectProjection(p.Name())
 	observe := func(ctx context.Context, b projections.Batch) {
 		s.metrics.applied(b)
 		s.cfg.Tracing.Applied(ctx, b)
@@ -188,11 +184,15 @@ func (s *Service) serve(context.Context) error {
 	for _, r := range s.runners {
 		s.run("projection "+r.Status().Name, r.Run)
 	}
+	if s.rebuilds != nil {
+		s.run("the building of lists", func(ctx context.Context) error { return s.db.Leadership("rebuild").Run(ctx, s.rebuilds.run) })
+	}
 	s.runExports()
 	if err := s.runIntake(); err != nil {
 		return err
 	}
-	s.metrics.registry.MustRegister(newStandingCollector(&observer{service: s}))
+	s.observer = &observer{service: s}
+	s.metrics.registry.MustRegister(newStandingCollector(s.observer))
 	handler, err := s.handler()
 	if err != nil {
 		return err
@@ -218,6 +218,7 @@ func (s *Service) handler() (*httpapi.Handler, error) {
 		Warnings:     s.warnings,
 		Tokens:       s.tokens,
 		Projections:  s.projections,
+		Lists:        s.lists(),
 		Metrics:      s.metrics.handler(),
 		OpenMetrics:  s.cfg.OpenMetrics,
 		Downloads:    s.files,
@@ -227,14 +228,23 @@ func (s *Service) handler() (*httpapi.Handler, error) {
 	})
 }
 
+// lists returns what builds lists anew, nil where that is done by removing the file.
+func (s *Service) lists() httpapi.Lists {
+	if s.rebuilds == nil {
+		return nil
+	}
+	return s.rebuilds
+}
+
 // projections tells how far the runners have come.
 func (s *Service) projections() []httpapi.Projection {
 	all := make([]httpapi.Projection, len(s.runners))
+	standing := s.observer.standing()
 	for i, r := range s.runners {
 		status := r.Status()
 		all[i] = httpapi.Projection{
-			Name: status.Name, Position: uint64(status.Position), Last: uint64(status.Last),
-			Halted: text(status.Halted), Retrying: text(status.Retrying),
+			Name: status.Name, Position: uint64(status.Position), Last: uint64(max(status.Last, standing.last)),
+			Halted: text(status.Halted), Retrying: text(status.Retrying), Leading: status.Leading, Behind: standing.lags[i].age.Seconds(),
 		}
 	}
 	return all

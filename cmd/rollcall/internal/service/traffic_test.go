@@ -17,6 +17,16 @@ import (
 	"rollcall/eventstore/storetest"
 )
 
+// used is a service that has been used by every door.
+func used(t *testing.T) *service.Service {
+	t.Helper()
+	cfg := config(t.TempDir())
+	cfg.Version = "v1.2.3"
+	s := start(t, cfg)
+	traffic(t, s)
+	return s
+}
+
 // traffic uses a service by every door, well and badly, and returns when all of it is done.
 func traffic(t *testing.T, s *service.Service) {
 	t.Helper()

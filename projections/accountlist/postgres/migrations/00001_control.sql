@@ -5,7 +5,8 @@
 CREATE TABLE rollcall.lists (
     generation  bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     version     integer     NOT NULL, -- of what the list holds and of its tables
-    state       text        NOT NULL CHECK (state IN ('building', 'live', 'retired')),
+    state       text        NOT NULL CHECK (state IN ('building', 'live', 'retired', 'refused')),
+    note        text        NOT NULL DEFAULT '', -- why it is refused
     created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
     promoted_at timestamptz           -- the last time that it became live
 );

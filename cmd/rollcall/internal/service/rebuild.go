@@ -1,0 +1,266 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"rollcall/domain"
+	"rollcall/eventstore"
+	"rollcall/eventstore/codec"
+	"rollcall/handlers/httpapi"
+	"rollcall/handlers/wire"
+	"rollcall/projections"
+	"rollcall/projections/accountlist/postgres"
+)
+
+// rebuilds builds lists beside the live one, compares them with it and has them take its place. One instance does so at a time;
+// all see how far it is.
+type rebuilds struct {
+	db     *postgres.DB
+	codec  *codec.Codec
+	store  buildLog
+	logger *slog.Logger
+	hurry  chan struct{} // told that there is something to build
+}
+
+// buildLog is the log that a list is built from.
+type buildLog interface {
+	projections.Log
+	Read(ctx context.Context, from, until eventstore.Position) iter.Seq2[eventstore.Envelope, error]
+}
+
+const (
+	rebuildLook  = 2 * time.Second       // how often an instance looks for lists to build that another has ordered
+	promoteRetry = 10 * time.Millisecond // between two tries to find both lists at one position
+	rebuildRetry = 5 * time.Second       // after trouble
+	compareTries = 200
+)
+
+// Rebuild orders a new list, or that one which is not live is brought up to date, when the number is not zero. It returns its number.
+func (r *rebuilds) Rebuild(ctx context.Context, number int64) (int64, error) {
+	err := error(nil)
+	if number == 0 {
+		number, err = r.db.Create(ctx)
+	} else {
+		err = r.db.Rebuild(ctx, number)
+	}
+	if err != nil {
+		return 0, refusal(number, err)
+	}
+	select {
+	case r.hurry <- struct{}{}:
+	default:
+	}
+	return number, nil
+}
+
+// Drop removes a list that is not live.
+func (r *rebuilds) Drop(ctx context.Context, number int64) error {
+	return refusal(number, r.db.Drop(ctx, number))
+}
+
+// Lists returns all lists, the oldest first.
+func (r *rebuilds) Lists(ctx context.Context) ([]httpapi.BuiltList, error) {
+	all, err := r.db.Generations(ctx)
+	if err != nil {
+		return nil, err
+	}
+	last, err := r.store.Last(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]httpapi.BuiltList, len(all))
+	for i, g := range all {
+		out[i] = httpapi.BuiltList{
+			Number: g.Number, Version: g.Version, State: string(g.State), Note: g.Note, Position: uint64(g.Checkpoint), Last: uint64(last),
+			CreatedAt: g.CreatedAt.UTC(), PromotedAt: g.PromotedAt.UTC(),
+		}
+	}
+	return out, nil
+}
+
+// refusal turns what the caller is to blame for into a rejection.
+func refusal(number int64, err error) error {
+	switch {
+	case errors.Is(err, postgres.ErrNoGeneration):
+		return &domain.Rejection{Code: wire.CodeListNotFound, Detail: fmt.Sprintf("there is no list %d that this version can read", number)}
+	case errors.Is(err, postgres.ErrInUse):
+		return &domain.Rejection{Code: wire.CodeListInUse, Detail: err.Error()}
+	}
+	return err
+}
+
+// run builds whatever is to be built, until ctx ends.
+func (r *rebuilds) run(ctx context.Context) error {
+	tick := time.NewTicker(rebuildLook)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		if err := r.buildNext(ctx); err != nil && ctx.Err() == nil {
+			r.logger.Warn("a list cannot be built; trying again", "error", err)
+			sleep(ctx, rebuildRetry)
+			continue
+		}
+		select {
+		case <-tick.C:
+		case <-r.hurry:
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// buildNext builds the lists that are to be built.
+func (r *rebuilds) buildNext(ctx context.Context) error {
+	all, err := r.db.Generations(ctx)
+	if err != nil {
+		return err
+	}
+	for _, g := range all {
+		if g.State != postgres.Building {
+			continue
+		}
+		if err := r.build(ctx, g.Number); err != nil {
+			return fmt.Errorf("build list %d: %w", g.Number, err)
+		}
+	}
+	return nil
+}
+
+// build brings a list up to date, compares it with the live one, and promotes it when they say the same.
+func (r *rebuilds) build(ctx context.Context, number int64) error {
+	r.logger.Info("a list is being built", "list", number)
+	list := r.db.List(number, r.codec)
+	if err := r.follow(ctx, list, func(ctx context.Context, runner *projections.Runner) error { return r.caughtUp(ctx, runner) }); err != nil {
+		return r.refuse(ctx, number, err)
+	}
+	different, err := r.compare(ctx, number, list)
+	if err != nil {
+		return err
+	}
+	if len(different) > 0 {
+		return r.refuse(ctx, number, fmt.Errorf("%w: it differs from the live one in %s", errRefused, some(different)))
+	}
+	// The live list has moved on since.
+	return r.follow(ctx, list, func(ctx context.Context, _ *projections.Runner) error { return r.promote(ctx, number) })
+}
+
+// errRefused means that a list is not to become live.
+var errRefused = errors.New("the list is refused")
+
+// refuse keeps why a list cannot become live, when that is for good.
+func (r *rebuilds) refuse(ctx context.Context, number int64, cause error) error {
+	if !errors.Is(cause, errRefused) && !errors.Is(cause, projections.ErrHalted) {
+		return cause
+	}
+	r.logger.Error("a list that was built does not become live", "list", number, "error", cause)
+	return r.db.Refuse(ctx, number, cause.Error())
+}
+
+// some names a few of many.
+func some(names []string) string {
+	const most = 5
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+}
+
+// follow feeds a list from the log while f runs.
+func (r *rebuilds) follow(ctx context.Context, list *postgres.List, f func(context.Context, *projections.Runner) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	runner := projections.NewRunner(r.store, list, projections.WithLogger(r.logger))
+	var feed sync.WaitGroup
+	var halted error
+	feed.Go(func() {
+		defer cancel()
+		halted = runner.Run(ctx)
+	})
+	err := f(ctx, runner)
+	cancel()
+	feed.Wait()
+	if halted != nil {
+		return halted
+	}
+	return err
+}
+
+// caughtUp returns when a runner has come to the end that the log had when it was nearly there.
+func (r *rebuilds) caughtUp(ctx context.Context, runner *projections.Runner) error {
+	for range 2 {
+		last, err := r.store.Last(ctx)
+		if err != nil {
+			return err
+		}
+		if err := runner.WaitFor(ctx, last); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// compare compares a list that nobody feeds with the live one.
+func (r *rebuilds) compare(ctx context.Context, number int64, list *postgres.List) (different []string, err error) {
+	for range compareTries {
+		different, err = r.db.Compare(ctx, number, func(ctx context.Context, from, until eventstore.Position) error {
+			return r.apply(ctx, list, from, until)
+		})
+		if !errors.Is(err, postgres.ErrAhead) {
+			return different, err
+		}
+		sleep(ctx, promoteRetry) // the live list is about to come by
+	}
+	return nil, err
+}
+
+// apply applies the events behind a position up to another.
+func (r *rebuilds) apply(ctx context.Context, list *postgres.List, from, until eventstore.Position) error {
+	const most = 8192
+	batch := make([]eventstore.Envelope, 0, min(most, int(until-from)))
+	for e, err := range r.store.Read(ctx, from+1, until) {
+		if err != nil {
+			return err
+		}
+		if batch = append(batch, e); len(batch) < most && e.Position < until {
+			continue
+		}
+		if err := list.Apply(ctx, from, batch); err != nil {
+			return err
+		}
+		from, batch = e.Position, batch[:0]
+	}
+	return nil
+}
+
+// promote makes a list live as soon as it shows as much as the live one.
+func (r *rebuilds) promote(ctx context.Context, number int64) error {
+	for {
+		err := r.db.Promote(ctx, number)
+		if err == nil {
+			r.logger.Info("a list has become live", "list", number)
+			return nil
+		}
+		if !errors.Is(err, postgres.ErrBehind) {
+			return err
+		}
+		sleep(ctx, promoteRetry)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,112 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"rollcall/domain"
+	"rollcall/eventstore"
+	"rollcall/projections"
+	"rollcall/projections/accountlist/listtest"
+	"rollcall/projections/accountlist/postgres"
+	"rollcall/projections/accountlist/postgres/pgtest"
+)
+
+func TestAListIsComparedWithTheLiveOneAtOnePositionAndTheApplicationsThatDifferAreNamed(t *testing.T) {
+	w, db, address := world(t)
+	h := &history{w: w}
+	h.apply(t, append(listtest.NewApp("a"), listtest.NewApp("b")...)...)
+	h.apply(t, listtest.NewAccount("a", "ann", "앤", 0), listtest.NewAccount("b", "bob", "밥", 0))
+	number := create(t, db)
+	built := db.List(number, w.Codec)
+	compare := func() []string {
+		t.Helper()
+		different, err := db.Compare(t.Context(), number, func(ctx context.Context, from, until eventstore.Position) error {
+			h.feed(t, built)
+			if at := checkpoint(t, built); at != until {
+				t.Errorf("it was brought to %d, want %d", at, until)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return different
+	}
+	if different := compare(); len(different) > 0 {
+		t.Errorf("a list that was built from the same events differs in %v", different)
+	}
+	conn, err := pgx.Connect(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	if _, err := conn.Exec(t.Context(), "UPDATE rollcall_list_1.accounts SET nickname = 'x' WHERE user_id = 'bob'"); err != nil {
+		t.Fatal(err)
+	}
+	h.apply(t, listtest.NewAccount("a", "eve", "이브", 0))
+	if different := compare(); !slices.Equal(different, []string{"b"}) {
+		t.Errorf("the lists differ in %v, want b", different)
+	}
+	h.apply(t, domain.AppEdited{App: "a", Name: "another", MaxAdmins: 3, At: listtest.Epoch})
+	h.feed(t, built)
+	if _, err := conn.Exec(t.Context(), "UPDATE rollcall_list_1.progress SET checkpoint = checkpoint - 1"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Compare(t.Context(), number, nil); !errors.Is(err, postgres.ErrAhead) {
+		t.Errorf("a list that is ahead: %v, want %v", err, postgres.ErrAhead)
+	}
+}
+
+func TestAListThatIsRefusedKeepsWhyUntilItIsBroughtUpToDate(t *testing.T) {
+	_, db, _ := world(t)
+	number := create(t, db)
+	last := func() postgres.Generation {
+		t.Helper()
+		all, err := db.Generations(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all[len(all)-1]
+	}
+	if err := db.Refuse(t.Context(), number, "it differs"); err != nil {
+		t.Fatal(err)
+	}
+	if g := last(); g.State != postgres.Refused || g.Note != "it differs" {
+		t.Errorf("it is %+v", g)
+	}
+	if err := db.Rebuild(t.Context(), number); err != nil {
+		t.Fatal(err)
+	}
+	if g := last(); g.State != postgres.Building || g.Note != "" {
+		t.Errorf("it is %+v", g)
+	}
+	if err := db.Rebuild(t.Context(), 1); !errors.Is(err, postgres.ErrInUse) {
+		t.Errorf("the live one: %v, want %v", err, postgres.ErrInUse)
+	}
+	if err := db.Rebuild(t.Context(), 99); !errors.Is(err, postgres.ErrNoGeneration) {
+		t.Errorf("none: %v, want %v", err, postgres.ErrNoGeneration)
+	}
+}
+
+func TestAServerThatIsGoneIsToldFromOneThatRefuses(t *testing.T) {
+	server, err := pgtest.Start(t.Context(), "", pgtest.Fast()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := open(t, server.URL("postgres"))
+	list := db.Live(nil)
+	if _, _, err := list.Account(t.Context(), "none", "x"); !errors.Is(err, domain.CodeAppNotFound) {
+		t.Errorf("an account of no application: %v", err)
+	}
+	if err := server.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := list.Account(t.Context(), "none", "x"); !errors.Is(err, projections.ErrUnavailable) {
+		t.Errorf("without a server: %v, want %v", err, projections.ErrUnavailable)
+	}
+}
