@@ -200,14 +200,16 @@ func (s *shape) order(t *testing.T, instance, id string) {
 	})
 }
 
-// users returns the accounts of the list.
-func (s *shape) users(t *testing.T, c *client.Client) int {
+// listed waits until the list tells of a number of accounts.
+func (s *shape) listed(t *testing.T, c *client.Client, want int) {
 	t.Helper()
-	page, err := c.Accounts(t.Context(), "demo", client.Listing{Limit: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return page.Total
+	eventually(t, "the list has everything", func() error {
+		page, err := c.Accounts(t.Context(), "demo", client.Listing{Limit: 1})
+		if err == nil && page.Total != want {
+			err = fmt.Errorf("it has %d accounts, want %d", page.Total, want)
+		}
+		return err
+	})
 }
 
 // gone waits until every process has ended and nobody listens at any address.
@@ -270,12 +272,7 @@ func TestAClusterOnOneMachineServesThroughTheLossOfItsPartsAndKeepsItsData(t *te
 	s.told(t, "postgres is started again")
 
 	const want = imported + 4*6 + 4
-	eventually(t, "the list has everything", func() error {
-		if n := s.users(t, c); n != want {
-			return fmt.Errorf("it has %d accounts, want %d", n, want)
-		}
-		return nil
-	})
+	s.listed(t, c, want)
 	s.pids = nil // of parts that have been started anew; that their ports are free tells
 	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
@@ -287,9 +284,7 @@ func TestAClusterOnOneMachineServesThroughTheLossOfItsPartsAndKeepsItsData(t *te
 
 	again := startShape(t, folder)
 	again.checkSecrets(t)
-	if n := again.users(t, again.client(t)); n != want {
-		t.Errorf("after another start the list has %d accounts, want %d", n, want)
-	}
+	again.listed(t, again.client(t), want)
 	if err := again.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
