@@ -144,9 +144,9 @@ func (db *postgres) ready(_ context.Context, pid int) error {
 	return nil
 }
 
-// url returns the address of the database, with its password.
+// url returns the address of the database.
 func (db *postgres) url() string {
-	return (&url.URL{Scheme: "postgres", User: url.UserPassword(database, db.password), Host: at(db.port), Path: database}).String()
+	return (&url.URL{Scheme: "postgres", User: url.User(database), Host: at(db.port), Path: database}).String()
 }
 
 // programs returns the folder of the programs of PostgreSQL: that of the path, or else of the newest version where Debian

@@ -130,7 +130,7 @@ func (p *proxy) pick(turn uint64) *target {
 }
 
 func (p *proxy) handler() http.Handler {
-	return &httputil.ReverseProxy{
+	proxy := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetXForwarded()
 			r.Out.URL.Scheme = "http"
@@ -140,6 +140,14 @@ func (p *proxy) handler() http.Handler {
 		FlushInterval: -1, // events and imports are answered as they happen
 		ErrorHandler:  refuse,
 	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// The rows of an import are answered while more of them come in.
+		if err := http.NewResponseController(w).EnableFullDuplex(); err != nil {
+			refuse(w, r, err)
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	})
 }
 
 // roundRobin sends each request to the instance whose turn it is.
@@ -155,12 +163,9 @@ var errNoInstance = errors.New("no instance is ready")
 // acted on never is, so that the client decides, who knows whether it has an Idempotency-Key.
 func (r *roundRobin) RoundTrip(req *http.Request) (*http.Response, error) {
 	turn := r.p.turn.Add(1)
-	if req.Body != nil {
-		defer req.Body.Close()
-	}
 	req = req.Clone(req.Context())
 	if req.Body != nil {
-		req.Body = io.NopCloser(req.Body) // a connection that does not come about closes it unread
+		req.Body = io.NopCloser(req.Body) // a connection that does not come about closes it unread; the server closes it in the end
 	}
 	for range r.p.targets {
 		t := r.p.pick(turn)

@@ -52,14 +52,14 @@ func (c *running) instance(i int) func() *exec.Cmd {
 	args := []string{
 		"serve", "--data", c.path("instance" + strconv.Itoa(i+1)), "--listen", at(c.cfg.API[i]), "--nats-listen", at(c.cfg.Doors[i]),
 		"--nats", addresses(c.cfg.NATS), "--nats-leaf", addresses(c.cfg.Leafs),
-		"--exports", (&url.URL{Scheme: "file", Path: c.path("exports")}).String(), "--public-url", "http://" + c.cfg.Listen,
+		"--db", c.db.url(), "--exports", (&url.URL{Scheme: "file", Path: c.path("exports")}).String(), "--public-url", "http://" + c.cfg.Listen,
 	}
 	env := append(os.Environ(),
 		"ROLLCALL_OPERATOR_TOKEN="+c.secrets.OperatorToken,
 		"ROLLCALL_MASTER_KEY="+c.secrets.MasterKey,
 		"ROLLCALL_NATS_PASSWORD="+c.secrets.NATS,
 		"ROLLCALL_NATS_LEAF_PASSWORD="+c.secrets.Leaf,
-		"ROLLCALL_DB="+c.db.url(),
+		"PGPASSWORD="+c.secrets.Postgres,
 	)
 	return func() *exec.Cmd {
 		cmd := exec.Command(c.cfg.Program, args...)
