@@ -130,8 +130,9 @@ func (s *Service) connectCluster(ctx context.Context, gate *gate) (master keyrin
 	if err != nil {
 		return master, fmt.Errorf("find the name of this machine: %w", err)
 	}
+	instance := fmt.Sprintf("%s:%d", host, os.Getpid())
 	s.leases, err = patiently(ctx, func(ctx context.Context) (*messaging.Leases, error) {
-		return messaging.OpenLeases(ctx, s.js, s.cfg.Replicas, host, s.logger)
+		return messaging.OpenLeases(ctx, s.js, s.cfg.Replicas, instance, s.logger)
 	})
 	if err != nil {
 		return master, err
