@@ -12,6 +12,8 @@ import (
 type benchCmd struct {
 	Accounts int     `help:"Accounts in the list that is measured." default:"1000000"`
 	Seconds  float64 `help:"How long each rate of commands is measured." default:"3"`
+	Cost     bool    `help:"Measure what an account costs in bytes and in memory, and nothing else."`
+	DB       string  `name:"db" help:"With --cost: an empty PostgreSQL database to keep the list in. PGPASSWORD is its password." placeholder:"URL"`
 }
 
 // Run measures and prints.
@@ -23,5 +25,5 @@ func (c benchCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return fmt.Errorf("find this program: %w", err)
 	}
-	return bench.Run(ctx, bench.Options{Binary: binary, Accounts: c.Accounts, Seconds: c.Seconds, Out: s.out})
+	return bench.Run(ctx, bench.Options{Binary: binary, Accounts: c.Accounts, Seconds: c.Seconds, Cost: c.Cost, DB: c.DB, Out: s.out})
 }

@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"io"
+	"strings"
 )
 
 // nicknames are of several scripts, as those of a real service are.
@@ -18,9 +19,13 @@ func body(i int) string {
 		userID(i), nickname(i), i, i%100)
 }
 
+// edited is the JSON of the account number i with another nickname.
+func edited(i int) string { return strings.Replace(body(i), nickname(i), nickname(i+1), 1) }
+
 // rows is the NDJSON of n accounts. It is made as it is read.
 type rows struct {
 	n, next int
+	of      func(i int) string // body when nil
 	rest    []byte
 }
 
@@ -31,7 +36,11 @@ func (r *rows) Read(p []byte) (int, error) {
 			if r.next == r.n {
 				break
 			}
-			r.rest = append(r.rest[:0], body(r.next)...)
+			one := body
+			if r.of != nil {
+				one = r.of
+			}
+			r.rest = append(r.rest[:0], one(r.next)...)
 			r.rest = append(r.rest, '\n')
 			r.next++
 		}

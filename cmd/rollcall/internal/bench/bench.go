@@ -22,6 +22,10 @@ type Options struct {
 	Accounts int
 	// Seconds is how long each rate of commands is measured.
 	Seconds float64
+	// Cost measures what an account costs, and nothing else.
+	Cost bool
+	// DB is the address of an empty PostgreSQL database whose list is measured for its cost. Empty: the list is a file.
+	DB string
 	// Out gets the table, a row as soon as it is measured.
 	Out io.Writer
 }
@@ -47,7 +51,11 @@ func Run(ctx context.Context, o Options) (err error) {
 		}
 	}()
 	r := &run{Options: o, dir: dir}
-	for _, part := range []func(context.Context) error{r.commands, r.messages, r.million} {
+	parts := []func(context.Context) error{r.commands, r.messages, r.million}
+	if o.Cost {
+		parts = []func(context.Context) error{r.cost}
+	}
+	for _, part := range parts {
 		if err := part(ctx); err != nil {
 			return err
 		}

@@ -41,7 +41,7 @@ func freeAddress() (string, error) {
 }
 
 // serve starts the service on a data folder and waits until it is ready.
-func (r *run) serve(ctx context.Context, data string) (*process, error) {
+func (r *run) serve(ctx context.Context, data string, flags ...string) (*process, error) {
 	addr, err := freeAddress()
 	if err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func (r *run) serve(ctx context.Context, data string) (*process, error) {
 		return nil, err
 	}
 	p := &process{url: "http://" + addr, nats: "nats://" + natsAddr, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1024}}}
-	p.cmd = exec.Command(r.Binary, "serve", "--data", data, "--listen", addr, "--nats-listen", natsAddr)
+	p.cmd = exec.Command(r.Binary, append([]string{"serve", "--data", data, "--listen", addr, "--nats-listen", natsAddr}, flags...)...)
 	p.cmd.Env = append(os.Environ(), "ROLLCALL_OPERATOR_TOKEN="+token)
 	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
 	begin := time.Now()
@@ -150,7 +150,12 @@ func (p *process) get(ctx context.Context, path string, out any) error {
 
 // importAll imports accounts and returns the position of the last one.
 func (p *process) importAll(ctx context.Context, app string, n int) (position uint64, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url+"/v1/apps/"+app+"/accounts:import", &rows{n: n})
+	return p.importRows(ctx, app, &rows{n: n})
+}
+
+// importRows imports accounts, each of which changes, and returns the position of the last one.
+func (p *process) importRows(ctx context.Context, app string, in *rows) (position uint64, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url+"/v1/apps/"+app+"/accounts:import?mode=upsert", in)
 	if err != nil {
 		return 0, err
 	}
@@ -164,6 +169,7 @@ func (p *process) importAll(ctx context.Context, app string, n int) (position ui
 	var sum struct {
 		Done     bool   `json:"done"`
 		Created  int    `json:"created"`
+		Edited   int    `json:"edited"`
 		Position uint64 `json:"position"`
 	}
 	lines := bufio.NewScanner(res.Body)
@@ -174,8 +180,8 @@ func (p *process) importAll(ctx context.Context, app string, n int) (position ui
 	if err := errors.Join(lines.Err(), json.Unmarshal(last, &sum)); err != nil {
 		return 0, fmt.Errorf("import: %s: %w", res.Status, err)
 	}
-	if !sum.Done || sum.Created != n {
-		return 0, fmt.Errorf("import: %d of %d accounts were created: %s", sum.Created, n, last)
+	if !sum.Done || sum.Created+sum.Edited != in.n {
+		return 0, fmt.Errorf("import: %d of %d accounts were created or edited: %s", sum.Created+sum.Edited, in.n, last)
 	}
 	return sum.Position, nil
 }

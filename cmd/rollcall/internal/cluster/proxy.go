@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -141,10 +142,13 @@ func (p *proxy) handler() http.Handler {
 		ErrorHandler:  refuse,
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// The rows of an import are answered while more of them come in.
-		if err := http.NewResponseController(w).EnableFullDuplex(); err != nil {
-			refuse(w, r, err)
-			return
+		// The rows of an import are answered while more of them come in. No other request wants that, and it must not be set for one whose
+		// body nobody reads to its end.
+		if strings.HasSuffix(r.URL.Path, ":import") {
+			if err := http.NewResponseController(w).EnableFullDuplex(); err != nil {
+				refuse(w, r, err)
+				return
+			}
 		}
 		proxy.ServeHTTP(w, r)
 	})
@@ -191,6 +195,7 @@ func refuse(w http.ResponseWriter, _ *http.Request, err error) {
 		status, code = http.StatusServiceUnavailable, "unavailable"
 		w.Header().Set("Retry-After", "1")
 	}
+	w.Header().Set("Connection", "close") // with what is left of the request
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)
 	fmt.Fprintf(w, `{"status": %d, "code": %q, "title": %q, "detail": %q}`+"\n", status, code, http.StatusText(status), err.Error())
