@@ -19,9 +19,9 @@ type SubscriberConfig struct {
 	Consumer string
 	// Concurrency is how many messages of a subscription are handed out at once: 1.
 	Concurrency int
-	// Order tells what a message waits for. It holds as long as a single subscription uses the consumer, and from one
-	// to the next with SoleOwner: the server redelivers what was given back, or in flight when a process died, out
-	// of order. It must not block.
+	// Order tells what a message waits for. It holds as long as a single subscription uses the consumer and nothing is lost
+	// on its way, and with SoleOwner always: the server redelivers what was given back, lost, or in flight when a process died,
+	// out of order. It must not block.
 	// When nil there is no order, and no message is taken before it can be handed out, so that other subscribers can
 	// have it.
 	Order func(jetstream.Msg) Precedence
@@ -36,10 +36,10 @@ type SubscriberConfig struct {
 	// CloseTimeout is how long a handler may go on when the subscription ends: 10 s. Then the context of its
 	// message is cancelled and the message will be delivered again.
 	CloseTimeout time.Duration
-	// SoleOwner resets the consumer when a subscription begins, so that what an earlier one left comes in
-	// order. What is settled is removed from the stream many at a time, up to the first message that is not: to remove a message of
-	// its own takes a write to disk. So a crash leads to the redelivery of what was settled just before. Only for a
-	// work queue that no other process reads.
+	// SoleOwner resets the consumer when a subscription begins, and when a message was lost on its way, so that what is
+	// left comes in order. What is settled is removed from the stream many at a time, up to the first message that is not: to
+	// remove a message of its own takes a write to disk. So a crash leads to the redelivery of what was settled just before. Only
+	// for a work queue that no other process reads, and with an Order.
 	SoleOwner bool
 	Logger    *slog.Logger
 }
@@ -86,6 +86,9 @@ func NewSubscriber(js jetstream.JetStream, cfg SubscriberConfig) (*Subscriber, e
 	if cfg.Consumer == "" {
 		return nil, errors.New("a subscriber needs the name of its consumer")
 	}
+	if cfg.SoleOwner && cfg.Order == nil {
+		return nil, errors.New("a sole owner needs an Order")
+	}
 	cfg.setDefaults()
 	s := &Subscriber{js: js, cfg: cfg}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -101,13 +104,11 @@ func (s *Subscriber) Subscribe(ctx context.Context, stream string) (<-chan *mess
 	if s.closing {
 		return nil, fmt.Errorf("subscribe to %s: %w", stream, ErrClosed)
 	}
+	begin := s.open
 	if s.cfg.SoleOwner {
-		err := s.js.DeleteConsumer(ctx, stream, s.cfg.Consumer)
-		if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-			return nil, fmt.Errorf("subscribe to %s: reset its consumer: %w", stream, err)
-		}
+		begin = s.reset
 	}
-	consumer, err := s.open(ctx, stream)
+	consumer, err := begin(ctx, stream)
 	if err != nil {
 		return nil, err
 	}
@@ -132,6 +133,15 @@ func (s *Subscriber) open(ctx context.Context, stream string) (jetstream.Consume
 		return nil, fmt.Errorf("subscribe to %s: %w", stream, err)
 	}
 	return consumer, nil
+}
+
+// reset returns a new consumer in place of the one that there is, so that it delivers what is in the stream in order.
+func (s *Subscriber) reset(ctx context.Context, stream string) (jetstream.Consumer, error) {
+	err := s.js.DeleteConsumer(ctx, stream, s.cfg.Consumer)
+	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return nil, fmt.Errorf("subscribe to %s: reset its consumer: %w", stream, err)
+	}
+	return s.open(ctx, stream)
 }
 
 // Close ends all subscriptions and waits until they are settled, at most about
