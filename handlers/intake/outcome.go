@@ -76,7 +76,9 @@ type Item struct {
 const maxFields = 50
 
 // first returns the first fields of many.
-func first(fields []domain.FieldError) []domain.FieldError { return fields[:min(len(fields), maxFields)] }
+func first(fields []domain.FieldError) []domain.FieldError {
+	return fields[:min(len(fields), maxFields)]
+}
 
 // Outcomes keeps outcomes for a day. Implementations are safe for concurrent use.
 type Outcomes interface {

@@ -156,7 +156,7 @@ func TestAListIsRebuiltAndPromotedDuringWritesWithoutAFailedRead(t *testing.T) {
 		t.Fatalf("ordered %+v, %v", built, err)
 	}
 	await(built.Number)
-	if err := one.PromoteList(t.Context(), built.Number-1); err != nil { // back to the one before
+	if err := one.PromoteList(t.Context(), built.Number-1, false); err != nil { // back to the one before
 		t.Fatal(err)
 	}
 	storetest.Eventually(t, "the old list is live again", func() bool {
@@ -173,7 +173,7 @@ func TestAListIsRebuiltAndPromotedDuringWritesWithoutAFailedRead(t *testing.T) {
 	if err := one.DropList(t.Context(), built.Number-1); !errors.As(err, &refused) || refused.Code != "list_in_use" {
 		t.Errorf("the live list was removed: %v", err)
 	}
-	if err := one.PromoteList(t.Context(), 99); !errors.As(err, &refused) || refused.Code != "list_not_found" {
+	if err := one.PromoteList(t.Context(), 99, false); !errors.As(err, &refused) || refused.Code != "list_not_found" {
 		t.Errorf("a list that is not there was promoted: %v", err)
 	}
 	checkTotal(t, two, end())
