@@ -55,8 +55,12 @@ func (s *Store) readApp(ctx context.Context, app string, from, until eventstore.
 		return unavailable("read the log", err)
 	}
 	defer messages.Stop()
+	defer context.AfterFunc(ctx, messages.Stop)() // while the consumer is made anew, the context alone does not end Next
 	for next := from; next <= until; {
 		m, err := messages.Next(jetstream.NextContext(ctx))
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		if err != nil {
 			return unavailable("read the log", err)
 		}

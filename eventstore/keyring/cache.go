@@ -65,6 +65,19 @@ func (c *cache) put(b *block, seq uint64) *block {
 	return b
 }
 
+// forget wipes a block that is older than the version in the stream at seq. Whoever still holds it reads the new one.
+func (c *cache) forget(id ulid.ULID, seq uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e, ok := c.entries[id]
+	if !ok || e.Value.(*cached).seq >= seq {
+		return
+	}
+	e.Value.(*cached).block.wipe()
+	c.used.Remove(e)
+	delete(c.entries, id)
+}
+
 // close wipes everything and keeps nothing from then on.
 func (c *cache) close() {
 	c.mu.Lock()

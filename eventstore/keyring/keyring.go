@@ -109,10 +109,8 @@ func (o Options) withDefaults() (Options, error) {
 // Keyring makes, uses and destroys the keys of accounts. It is safe for
 // concurrent use, and any number of instances may work on one stream.
 //
-// An instance keeps the blocks it used last in memory. A key that another
-// instance has destroyed may go on working in this one until its block falls out of
-// that cache, or until this one destroys a key of the same block. Readers deny a deleted
-// account by its event, not by its key.
+// An instance keeps the blocks it used last in memory. A key that another instance has destroyed may go on working in this one for the
+// moment that it takes to hear of it. Readers deny a deleted account by its event, not by its key.
 type Keyring struct {
 	opts  Options
 	store store
@@ -161,6 +159,11 @@ func Open(ctx context.Context, js jetstream.JetStream, master MasterKey, opts Op
 	k := &Keyring{opts: opts, store: st, cache: newCache(opts.CacheBlocks), loads: make(map[ulid.ULID]*load)}
 	k.fresh.init()
 	k.ctx, k.cancel = context.WithCancel(context.Background())
+	info, err := st.stream.Info(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("open keyring: %w", unavailable(ctx, "look at stream "+StreamName, err))
+	}
+	k.background(func() { k.follow(info.State.LastSeq) })
 	return k, nil
 }
 

@@ -131,7 +131,7 @@ func (r *Reactor) begin(ctx context.Context) (eventstore.Position, error) {
 	defer r.mu.Unlock()
 	checkpoint, err := r.read(ctx)
 	if err == nil && !r.loaded {
-		r.checkpoint, r.persisted, r.loaded = checkpoint, checkpoint, true
+		r.checkpoint, r.persisted, r.loaded, r.kept = checkpoint, checkpoint, true, time.Now()
 	}
 	return checkpoint, err
 }

@@ -132,12 +132,12 @@ func TestAnErasedAccountLeavesNoExportThatMayHoldIt(t *testing.T) {
 func TestAnAccountErasedDuringAnExportIsNotHandedOut(t *testing.T) {
 	for name, c := range map[string]struct {
 		spec    export.Spec
-		another bool // instance is told of the deletion, which takes the file away
+		another bool // instance is told of the deletion
 		want    export.Status
 	}{
 		"all accounts":                  {export.Spec{}, false, export.StatusExpired},
 		"accounts without it":           {export.Spec{UserIDs: ids("u000001", "u000002", "u000003")}, false, export.StatusCompleted},
-		"all accounts, told to another": {export.Spec{}, true, export.StatusCompleted},
+		"all accounts, told to another": {export.Spec{}, true, export.StatusExpired},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, 10)

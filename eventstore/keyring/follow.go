@@ -1,0 +1,65 @@
+package keyring
+
+import (
+	"context"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	followPause     = time.Second
+	followHeartbeat = time.Second
+	followResets    = 3
+)
+
+// follow forgets blocks as soon as other instances write newer versions of them, without the keys that these have destroyed. It begins
+// with what is written behind a sequence of the stream, before which nothing is in memory.
+func (k *Keyring) follow(behind uint64) {
+	for k.ctx.Err() == nil {
+		err := k.followFrom(&behind)
+		if k.ctx.Err() != nil {
+			return
+		}
+		k.opts.Logger.Warn("keys that other instances destroy may stay in memory for now", "error", err)
+		select {
+		case <-time.After(followPause):
+		case <-k.ctx.Done():
+		}
+	}
+}
+
+// followFrom follows until it cannot, and moves behind along.
+func (k *Keyring) followFrom(behind *uint64) error {
+	ctx, cancel := context.WithTimeout(k.ctx, k.opts.Timeout)
+	defer cancel()
+	consumer, err := k.store.js.OrderedConsumer(ctx, StreamName, jetstream.OrderedConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: *behind + 1, HeadersOnly: true, InactiveThreshold: time.Minute,
+		MaxResetAttempts: followResets,
+	})
+	if err != nil {
+		return err
+	}
+	messages, err := consumer.Messages(jetstream.PullHeartbeat(followHeartbeat))
+	if err != nil {
+		return err
+	}
+	defer messages.Stop()
+	defer context.AfterFunc(k.ctx, messages.Stop)() // while the consumer is made anew, the context alone does not end Next
+	for {
+		m, err := messages.Next(jetstream.NextContext(k.ctx))
+		if err != nil {
+			return err
+		}
+		meta, err := m.Metadata()
+		if err != nil {
+			return err
+		}
+		id, err := blockOfSubject(m.Subject())
+		if err != nil {
+			return err
+		}
+		k.cache.forget(id, meta.Sequence.Stream)
+		*behind = meta.Sequence.Stream
+	}
+}
