@@ -262,6 +262,24 @@ func TestADroppedMessageIsInNoFileAnyMore(t *testing.T) {
 	}
 }
 
+func TestWhatADecidedCommandHeldIsInNoFileAnyMore(t *testing.T) {
+	const secret = "쉿, 비밀입니다 🤫"
+	p := newPlant(t, 0)
+	p.takeIn(t)
+	js, _ := p.producer(t)
+	for i := range 20 {
+		send(t, js, order("create", fmt.Sprintf("c%d", i), fmt.Sprintf(`{"user_id": "user-%d", "nickname": "%s"}`, i, secret)))
+	}
+	if n := filesWith(t, p.dir, secret); n == 0 {
+		t.Fatal("the commands are in no file: the search would prove nothing")
+	}
+	p.work(t)
+	for i := range 20 {
+		p.decided(t, fmt.Sprintf("c%d", i))
+	}
+	eventually(t, "what they held is in no file", func() bool { return filesWith(t, p.dir, secret) == 0 })
+}
+
 // filesWith returns how many files below a folder hold a text.
 func filesWith(t *testing.T, dir, text string) (n int) {
 	t.Helper()
