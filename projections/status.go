@@ -93,6 +93,11 @@ func (r *Runner) ended() error {
 func (r *Runner) moved(position eventstore.Position) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.move(position)
+}
+
+// move records the position. The mutex is held.
+func (r *Runner) move(position eventstore.Position) {
 	r.position = position
 	r.last = max(r.last, position)
 	r.waiting.wake(position)
@@ -101,10 +106,9 @@ func (r *Runner) moved(position eventstore.Position) {
 // advanced records the position that the projection shows at least.
 func (r *Runner) advanced(position eventstore.Position) {
 	r.mu.Lock()
-	behind := r.position < position
-	r.mu.Unlock()
-	if behind {
-		r.moved(position)
+	defer r.mu.Unlock()
+	if r.position < position {
+		r.move(position)
 	}
 }
 

@@ -299,7 +299,7 @@ func TestProgressIsPlainLinesWhereThereIsNoTerminal(t *testing.T) {
 	now = now.Add(lineEvery)
 	p.at(1500)
 	p.end()
-	if got, want := out.String(), "1,500 of 2,000 rows, 300/s\n"; got != want {
+	if got, want := out.String(), "1,500 of 2,000 rows, 300/s, 2s left\n"; got != want {
 		t.Errorf("progress is %q, want %q", got, want)
 	}
 	out.Reset()

@@ -99,7 +99,9 @@ func freeAddress(t *testing.T) string {
 
 func TestCommandsSurviveKillsEachDecidedOnceInOrderWithOneOutcome(t *testing.T) {
 	const accounts, each, kills, publishers = 2000, 25, 5, 200
-	rng := rand.New(rand.NewPCG(3, uint64(time.Now().UnixNano())))
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("the seed is %d", seed)
+	rng := rand.New(rand.NewPCG(3, seed))
 	orders := make([][]order, accounts)
 	for a := range orders {
 		orders[a] = ordersOf(rng, a, each)
@@ -117,9 +119,11 @@ func TestCommandsSurviveKillsEachDecidedOnceInOrderWithOneOutcome(t *testing.T) 
 
 	var published atomic.Int64
 	publishing := make(chan error, 1)
-	go func() { publishing <- publishAll(t.Context(), listen, token.Secret, orders, publishers, &published) }()
+	go func() {
+		publishing <- publishAll(t.Context(), "nats://"+listen, token.Secret, orders, publishers, &published)
+	}()
 	for k := range kills {
-		target := int64(accounts * each * (k + 1) / (kills + 1))
+		target := int64(accounts*each*(k+1)/(kills+1)) + rng.Int64N(accounts*each/(kills+2)) // some time in this part of them
 		eventually(t, "enough is published", func() error {
 			if n := published.Load(); n < target {
 				return fmt.Errorf("%d of %d", n, target)
@@ -135,16 +139,23 @@ func TestCommandsSurviveKillsEachDecidedOnceInOrderWithOneOutcome(t *testing.T) 
 	if err := <-publishing; err != nil {
 		t.Fatal(err)
 	}
-	awaitOutcomes(t, p, orders)
+	operator, err := os.ReadFile(filepath.Join(data, "operator.token"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	awaitOutcomes(t, p.url, strings.TrimSpace(string(operator)), orders)
 	p.stop(t)
-	t.Run("each has the outcome that it must have, once, and its event", func(t *testing.T) { checkDecided(t, data, orders) })
+	t.Run("each has the outcome that it must have, once, and its event", func(t *testing.T) {
+		store, _, js := offline(t, data)
+		checkDecided(t, store, js, 1, orders)
+	})
 	t.Run("the list equals a replay of the log", func(t *testing.T) { compareWithReplay(t, data) })
 }
 
 // publishAll publishes the commands of each account one after another, of many accounts side by side, and some
 // of them again at some later time.
-func publishAll(ctx context.Context, address, secret string, orders [][]order, publishers int, published *atomic.Int64) error {
-	nc, err := nats.Connect("nats://"+address, nats.Token(secret), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.ReconnectJitter(0, 0),
+func publishAll(ctx context.Context, addresses, secret string, orders [][]order, publishers int, published *atomic.Int64) error {
+	nc, err := nats.Connect(addresses, nats.Token(secret), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.ReconnectJitter(0, 0),
 		nats.ReconnectBufSize(-1))
 	if err != nil {
 		return err
@@ -193,19 +204,15 @@ func publishAll(ctx context.Context, address, secret string, orders [][]order, p
 }
 
 // awaitOutcomes waits until the last command of each account is decided, and with it all before it.
-func awaitOutcomes(t *testing.T, p *process, orders [][]order) {
+func awaitOutcomes(t *testing.T, url, token string, orders [][]order) {
 	t.Helper()
-	token, err := os.ReadFile(filepath.Join(p.data, "operator.token"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, all := range orders {
 		eventually(t, "the last command is decided", func() error {
-			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url+"/v1/apps/demo/commands/"+all[len(all)-1].id, nil)
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/v1/apps/demo/commands/"+all[len(all)-1].id, nil)
 			if err != nil {
 				return err
 			}
-			req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
+			req.Header.Set("Authorization", "Bearer "+token)
 			res, err := http.DefaultClient.Do(req)
 			if err != nil {
 				return err
@@ -219,10 +226,9 @@ func awaitOutcomes(t *testing.T, p *process, orders [][]order) {
 	}
 }
 
-// checkDecided compares outcomes and log of a stopped service with what must have become of each command.
-func checkDecided(t *testing.T, data string, orders [][]order) {
+// checkDecided compares outcomes and log with what must have become of each command.
+func checkDecided(t *testing.T, store eventstore.Store, js natsjs.JetStream, replicas int, orders [][]order) {
 	t.Helper()
-	store, _, js := offline(t, data)
 	ctx := t.Context()
 	positions := make(map[string]eventstore.Position) // of each command's event
 	last, err := store.Last(ctx)
@@ -245,7 +251,7 @@ func checkDecided(t *testing.T, data string, orders [][]order) {
 			t.Errorf("%s at %d says that its actor is %q", e.Type, e.Position, e.Actor)
 		}
 	}
-	outcomes, err := messaging.OpenOutcomes(ctx, js, 1)
+	outcomes, err := messaging.OpenOutcomes(ctx, js, replicas)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -71,6 +71,8 @@ func command(ctx context.Context, t *testing.T, env []string, args ...string) *e
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(ctx, self, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{}
+	endWithTest(cmd.SysProcAttr)
 	cmd.Env = append([]string{asCommand + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.TempDir()}, env...)
 	return cmd
 }

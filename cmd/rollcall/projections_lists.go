@@ -72,7 +72,8 @@ func (c *projectionRebuildCmd) Run(ctx context.Context, r *remote, s *streams) e
 
 // projectionPromoteCmd has a list take the place of the live one.
 type projectionPromoteCmd struct {
-	List int64 `arg:"" help:"Its number, as lists shows it."`
+	List  int64 `arg:"" help:"Its number, as lists shows it."`
+	Force bool  `help:"At once and without a comparison, for a live list that is damaged or wrong."`
 }
 
 // Run orders the change and waits for it.
@@ -81,7 +82,7 @@ func (c *projectionPromoteCmd) Run(ctx context.Context, r *remote, s *streams) e
 	if err != nil {
 		return err
 	}
-	if err := api.PromoteList(ctx, c.List); err != nil {
+	if err := api.PromoteList(ctx, c.List, c.Force); err != nil {
 		return err
 	}
 	return awaitLive(ctx, api, r, s, c.List)

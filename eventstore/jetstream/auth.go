@@ -219,6 +219,7 @@ func (a *authenticator) throwOut(name string) error {
 	if !known {
 		return nil
 	}
+	var connections []uint64
 	const page = 1024
 	for offset := 0; ; offset += page {
 		open, err := s.Connz(&server.ConnzOptions{Username: true, Account: guestPrefix + name, Offset: offset, Limit: page})
@@ -226,10 +227,14 @@ func (a *authenticator) throwOut(name string) error {
 			return fmt.Errorf("find the connections of %s: %w", name, err)
 		}
 		for _, c := range open.Conns {
-			_ = s.DisconnectClientByID(c.Cid) // it may be gone already
+			connections = append(connections, c.Cid)
 		}
 		if len(open.Conns) < page {
-			return nil
+			break
 		}
 	}
+	for _, id := range connections { // once all are known: one that ends moves those behind it to another page
+		_ = s.DisconnectClientByID(id) // it may be gone already
+	}
+	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"rollcall/eventstore"
 	"rollcall/eventstore/codec"
@@ -84,7 +85,11 @@ type Reactor struct {
 	loaded     bool
 	checkpoint eventstore.Position // all before and at it is erased
 	persisted  eventstore.Position // what checkpoints holds, at most checkpoint
+	kept       time.Time           // when; only Apply, Idle and Close use it
 }
+
+// keepEvery is how often the checkpoint is kept while there are events, so that other instances know how far erasure is.
+const keepEvery = time.Second
 
 // New returns a reactor that destroys keys and keeps its checkpoint in checkpoints.
 func New(keys Keys, checkpoints Checkpoints, opts Options) *Reactor {
@@ -153,7 +158,7 @@ func (r *Reactor) Apply(ctx context.Context, from eventstore.Position, events []
 		return err
 	}
 	persisted, position := r.move(events[len(events)-1].Position)
-	if len(erased) > 0 || uint64(position-persisted) >= r.opts.PersistEvery {
+	if len(erased) > 0 || uint64(position-persisted) >= r.opts.PersistEvery || time.Since(r.kept) >= keepEvery {
 		// The keys are destroyed: that the checkpoint could not be kept only means that they may be destroyed again.
 		if err := r.persist(ctx); err != nil {
 			r.opts.Logger.WarnContext(ctx, "the checkpoint of erasure is kept later", "error", err)
@@ -222,6 +227,7 @@ func (r *Reactor) persist(ctx context.Context) error {
 	r.mu.Lock()
 	position, done := r.checkpoint, r.checkpoint == r.persisted
 	r.mu.Unlock()
+	r.kept = time.Now()
 	if done {
 		return nil
 	}

@@ -93,6 +93,8 @@ func (s *Service) removeOrphans(ctx context.Context, app domain.AppID, test func
 			continue
 		case job.Status == StatusCompleted && job.File() == f.Name:
 			continue
+		case job.Status == StatusRunning && s.cfg.Now().Sub(f.Modified) < orphanAge:
+			continue // another instance may be writing it; an attempt that was killed is followed by one that removes it
 		}
 		s.cfg.Logger.Info("removed a file that belongs to no export", "app", f.Name.App, "job", f.Name.Job, "file", f.Name.Name)
 		errs = append(errs, s.cfg.Files.Delete(ctx, f.Name))

@@ -23,8 +23,9 @@ type Projection struct {
 
 // Lists builds account lists beside the live one. Errors are *domain.Rejection where the caller is to blame.
 type Lists interface {
-	// Rebuild orders a new list, or has one that is not live brought up to date. It becomes live when it says what the live one says.
-	Rebuild(ctx context.Context, number int64) (int64, error)
+	// Rebuild orders a new list, or has one that is not live brought up to date. It becomes live when it says what the live one says,
+	// or with force at once, whatever the live one says.
+	Rebuild(ctx context.Context, number int64, force bool) (int64, error)
 	Lists(ctx context.Context) ([]BuiltList, error)
 	Drop(ctx context.Context, number int64) error
 }
@@ -82,12 +83,12 @@ func (h *Handler) registerLists() {
 		OperationID: "rebuild-list", Method: http.MethodPost, Path: path, Tags: tags, DefaultStatus: http.StatusAccepted,
 		Summary:     "Build a list anew beside the live one",
 		Description: "It is built from the log, compared with the live one, and takes its place when both say the same; the old one is kept. The service serves all the while.",
-	}, nil, func(ctx context.Context, _ *struct{}) (*builtListsOutput, error) { return h.rebuild(ctx, 0) })
+	}, nil, func(ctx context.Context, _ *struct{}) (*builtListsOutput, error) { return h.rebuild(ctx, 0, false) })
 	register(h, who, huma.Operation{
 		OperationID: "promote-list", Method: http.MethodPost, Path: path + "/{number}/promote", Tags: tags, DefaultStatus: http.StatusAccepted,
 		Summary:     "Have a list take the place of the live one",
 		Description: "One that was live before, to go back. It is brought up to date and compared first.",
-	}, nil, func(ctx context.Context, in *ListParam) (*builtListsOutput, error) { return h.rebuild(ctx, in.Number) })
+	}, nil, h.promoteList)
 	register(h, who, huma.Operation{
 		OperationID: "drop-list", Method: http.MethodDelete, Path: path + "/{number}", Tags: tags, DefaultStatus: http.StatusNoContent,
 		Summary: "Remove a list that is not live",
@@ -99,6 +100,13 @@ type ListParam struct {
 	Number int64 `path:"number" minimum:"1" doc:"The list"`
 }
 
+func (h *Handler) promoteList(ctx context.Context, in *struct {
+	ListParam
+	Force bool `query:"force" doc:"At once, as it is, without a comparison: for a live list that is damaged or wrong. What it lacks is applied then"`
+}) (*builtListsOutput, error) {
+	return h.rebuild(ctx, in.Number, in.Force)
+}
+
 func (h *Handler) builtLists(ctx context.Context) (*builtListsOutput, error) {
 	lists, err := h.Lists.Lists(ctx)
 	if err != nil {
@@ -108,8 +116,8 @@ func (h *Handler) builtLists(ctx context.Context) (*builtListsOutput, error) {
 }
 
 // rebuild orders a list and shows all.
-func (h *Handler) rebuild(ctx context.Context, number int64) (*builtListsOutput, error) {
-	if _, err := h.Lists.Rebuild(ctx, number); err != nil {
+func (h *Handler) rebuild(ctx context.Context, number int64, force bool) (*builtListsOutput, error) {
+	if _, err := h.Lists.Rebuild(ctx, number, force); err != nil {
 		return nil, err
 	}
 	return h.builtLists(ctx)

@@ -161,7 +161,7 @@ func TestReadinessTellsTheReason(t *testing.T) {
 func TestProjectionsAreShownToOperators(t *testing.T) {
 	r := newRig(t)
 	a := r.call(t, request{method: "GET", path: "/v1/projections"}).status(t, 200)
-	if want := `{"projections":[{"name":"account_list","position":3,"last":4}]}`; strings.TrimSpace(string(a.body)) != want {
+	if want := `{"projections":[{"name":"account_list","position":3,"last":4,"behind_seconds":0}]}`; strings.TrimSpace(string(a.body)) != want {
 		t.Errorf("shown %s", a.body)
 	}
 }

@@ -54,7 +54,7 @@ func (s *Service) Bury(ctx context.Context, d DeadLetter) error {
 		return nil
 	}
 	o := Outcome{
-		App: d.App, CommandID: d.CommandID, Verb: Verb(d.Verb), Status: Dead, Time: s.cfg.Now().UTC(), Code: d.Code, Detail: d.Reason, Fields: d.Fields,
+		App: d.App, CommandID: d.CommandID, Verb: Verb(d.Verb), Status: Dead, Time: s.cfg.Now().UTC(), Code: d.Code, Detail: d.Reason, Fields: first(d.Fields),
 	}
 	who, err := s.cfg.Senders.Principal(ctx, d.Sender)
 	switch {

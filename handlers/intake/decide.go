@@ -172,7 +172,7 @@ func (s *Service) decide(ctx context.Context, who access.Principal, c Command) (
 	switch {
 	case errors.As(err, &refused):
 		o = s.outcome(c, Rejected)
-		o.Actor, o.Code, o.Detail, o.Fields = who.Actor(), refused.Code, refused.Detail, refused.Fields
+		o.Actor, o.Code, o.Detail, o.Fields = who.Actor(), refused.Code, refused.Detail, first(refused.Fields)
 	case err != nil:
 		return Outcome{}, err
 	}

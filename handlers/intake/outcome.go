@@ -72,6 +72,14 @@ type Item struct {
 	Detail   string
 }
 
+// maxFields is how many fields an outcome names at most.
+const maxFields = 50
+
+// first returns the first fields of many.
+func first(fields []domain.FieldError) []domain.FieldError {
+	return fields[:min(len(fields), maxFields)]
+}
+
 // Outcomes keeps outcomes for a day. Implementations are safe for concurrent use.
 type Outcomes interface {
 	// Load returns the outcome of a command, or ErrNoOutcome.

@@ -24,6 +24,11 @@ const commandWorkers = "command-workers"
 // commandAckWait is how long after it got lost on its way from the server a command is delivered again.
 const commandAckWait = 3 * time.Second
 
+// commandCloseTimeout is how long a command may go on when this instance is to decide no more. It is well below the time between an
+// instance's stop, when it cannot renew its lease, and another's start: what is decided by two could be decided in two ways. What is broken
+// off is delivered again, and decided once under its id.
+const commandCloseTimeout = 500 * time.Millisecond
+
 // CommandsConfig tells how the commands of the stream are worked on. All of Decide, Bury and
 // DeadLetters are needed.
 type CommandsConfig struct {
@@ -73,7 +78,7 @@ func RunCommands(ctx context.Context, js jetstream.JetStream, cfg CommandsConfig
 		what: "commands", stream: StreamCommands,
 		subscriber: SubscriberConfig{
 			Consumer: commandWorkers, Concurrency: cfg.Concurrency, Order: precedenceOf, MaxHeld: max(maxHeld, 2*cfg.Concurrency),
-			SoleOwner: true, CloseTimeout: stopTimeout, AckWait: commandAckWait,
+			SoleOwner: true, CloseTimeout: commandCloseTimeout, AckWait: commandAckWait,
 		},
 		router: RouterConfig{
 			RetryAfter: cfg.RetryAfter, MaxRetryAfter: cfg.MaxRetryAfter,
@@ -150,7 +155,7 @@ func passes(err error) bool {
 	for _, trouble := range []error{
 		eventstore.ErrUnavailable, eventstore.ErrUnknownOutcome, eventstore.ErrConflict, access.ErrUnavailable,
 		context.Canceled, context.DeadlineExceeded, errGroupClosed,
-		nats.ErrTimeout, nats.ErrNoResponders, nats.ErrConnectionClosed, nats.ErrDisconnected, nats.ErrConnectionReconnecting, jetstream.ErrNoStreamResponse,
+		nats.ErrTimeout, nats.ErrNoResponders, nats.ErrReconnectBufExceeded, nats.ErrStaleConnection, nats.ErrConnectionClosed, nats.ErrDisconnected, nats.ErrConnectionReconnecting, jetstream.ErrNoStreamResponse,
 	} {
 		if errors.Is(err, trouble) {
 			return true

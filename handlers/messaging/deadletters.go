@@ -45,7 +45,7 @@ func (d *DeadLetters) Publish(_ string, messages ...*message.Message) error {
 		dead := &nats.Msg{Subject: deadSubject(app), Data: m.Payload, Header: nats.Header{
 			headerDeadSubject: {r.Subject},
 			headerDeadCode:    {m.Metadata.Get(headerDeadCode)},
-			headerDeadReason:  {oneLine(m.Metadata.Get(middleware.ReasonForPoisonedKey))},
+			headerDeadReason:  {clipped(oneLine(m.Metadata.Get(middleware.ReasonForPoisonedKey)))},
 		}}
 		for name, values := range r.Header {
 			if !reserved(name) {
@@ -67,6 +67,17 @@ func (d *DeadLetters) Close() error { return nil }
 
 // oneLine makes a text fit into a header.
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// maxReason bounds the reason of a dead letter. The server refuses a message whose headers have more than 64 KiB.
+const maxReason = 4 << 10
+
+// clipped returns the beginning of a text.
+func clipped(s string) string {
+	if len(s) <= maxReason {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxReason], "") + " …"
+}
 
 // List returns dead letters in their order.
 func (d *DeadLetters) List(ctx context.Context, app domain.AppID, after uint64, limit int) ([]intake.DeadLetter, error) {

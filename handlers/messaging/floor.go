@@ -1,36 +1,62 @@
 package messaging
 
+import "maps"
+
 // floor tells up to where all messages of a stream are settled, from what a consumer delivers of it. Nothing below
 // it is needed any more. The zero value knows nothing.
 //
-// What was lost on its way to the client must not be taken for settled: a message that has not come yet keeps the floor below
-// it. A gap in the stream is told from a loss by the consumer's own sequence, which has no gaps.
+// A message that was lost on its way to the client must neither be taken for settled nor be overtaken by later ones. The
+// consumer's own sequence, which has no gaps, tells a loss from a gap in the stream. After a loss a new consumer has to deliver the
+// stream from its beginning.
 type floor struct {
 	next     uint64 // all before it is settled, or not in the stream
 	settled  map[uint64]*delivery
 	gone     map[uint64]uint64 // from the first to the last sequence of a gap
 	consumer uint64            // of the latest delivery
 	stream   uint64            // of the latest first delivery
-	unsure   bool              // whether another first delivery may have been lost since
 }
 
-// saw takes note of a delivery. Only a first delivery tells of a gap, and only when nothing was lost since the one before.
-func (f *floor) saw(consumer, stream uint64, again bool) {
-	f.unsure = f.unsure || consumer != f.consumer+1
+// saw takes note of a delivery. It returns false, and takes none, when one before it has not arrived.
+func (f *floor) saw(consumer, stream uint64, again bool) bool {
+	if consumer != f.consumer+1 {
+		return false
+	}
 	f.consumer = consumer
 	switch {
 	case again:
-		return
+		return true
 	case consumer == 1: // the first that the stream has
-		f.next, f.unsure = max(f.next, stream), false
-	case !f.unsure && stream > f.stream+1:
-		if f.gone == nil {
-			f.gone = make(map[uint64]uint64)
-		}
-		f.gone[f.stream+1] = stream - 1
+		f.raise(stream)
+	default:
+		f.miss(max(f.stream+1, f.next), stream-1)
 	}
-	f.stream, f.unsure = stream, false
+	f.stream = stream
+	return true
 }
+
+// miss takes note that there is nothing from one sequence to another.
+func (f *floor) miss(first, last uint64) {
+	if first > last {
+		return
+	}
+	if f.gone == nil {
+		f.gone = make(map[uint64]uint64)
+	}
+	f.gone[first] = last
+}
+
+// raise takes note that there is nothing below a sequence.
+func (f *floor) raise(to uint64) {
+	if to <= f.next {
+		return
+	}
+	f.next = to
+	maps.DeleteFunc(f.settled, func(n uint64, _ *delivery) bool { return n < to })
+	maps.DeleteFunc(f.gone, func(first, _ uint64) bool { return first < to })
+}
+
+// restart takes note that a new consumer delivers the stream from its beginning.
+func (f *floor) restart() { f.consumer, f.stream = 0, 0 }
 
 // settle takes note that a message is settled.
 func (f *floor) settle(d *delivery) {
@@ -46,8 +72,7 @@ func (f *floor) settle(d *delivery) {
 func (f *floor) rise() uint64 {
 	for {
 		if last, ok := f.gone[f.next]; ok {
-			delete(f.gone, f.next)
-			f.next = last + 1
+			f.raise(last + 1)
 			continue
 		}
 		if _, ok := f.settled[f.next]; !ok {

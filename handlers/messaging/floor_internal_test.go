@@ -6,80 +6,129 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestNothingBelowTheFloorIsUnsettled plays a consumer that delivers a stream with gaps, some of it in vain, and
-// delivers again what was not settled.
-func TestNothingBelowTheFloorIsUnsettled(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		size := rapid.Uint64Range(1, 40).Draw(t, "size")
-		exists := make(map[uint64]bool)
-		for s := uint64(1); s <= size; s++ {
-			if rapid.IntRange(0, 3).Draw(t, "in the stream") > 0 {
-				exists[s] = true
-			}
-		}
-		var f floor
-		delivered := uint64(0) // by the consumer, in vain or not
-		var open, lost []uint64
-		losses := 0
-		settled := make(map[uint64]bool)
-		first := func() uint64 {
-			for s := uint64(1); s <= size; s++ {
-				if exists[s] && !settled[s] {
-					return s
-				}
-			}
-			return size + 1
-		}
-		deliver := func(s uint64, arrives, again bool) {
-			delivered++
-			if !arrives {
-				lost, losses = append(lost, s), losses+1
-				return
-			}
-			f.saw(delivered, s, again)
-			open = append(open, s)
-		}
-		check := func() {
-			if up := f.rise(); up > first() {
-				t.Fatalf("the floor is at %d and %d is not settled", up, first())
-			}
-		}
-		settle := func() {
-			i := rapid.IntRange(0, len(open)-1).Draw(t, "which")
-			settled[open[i]] = true
-			f.settle(&delivery{sequence: open[i]})
-			open = append(open[:i], open[i+1:]...)
-		}
-		for s := uint64(1); s <= size; s++ {
-			if exists[s] {
-				deliver(s, rapid.IntRange(0, 4).Draw(t, "arrives") > 0, false)
-			}
-			if len(open) > 0 && rapid.Bool().Draw(t, "settle") {
-				settle()
-			}
-			if len(lost) > 0 && rapid.Bool().Draw(t, "again") {
-				again := lost[0]
-				lost = lost[1:]
-				deliver(again, rapid.Bool().Draw(t, "arrives this time"), true)
-			}
-			check()
-		}
-		for _, s := range lost {
-			deliver(s, true, true)
-		}
-		for len(open) > 0 {
-			settle()
-			check()
-		}
-		if up := f.rise(); len(exists) > 0 && losses == 0 && up <= maxKey(exists) {
-			t.Fatalf("the floor stays at %d although all up to %d is settled", up, maxKey(exists))
-		}
-	})
+// channel is a stream, a consumer that delivers it, some of it in vain, and a client that keeps a floor.
+type channel struct {
+	t       *rapid.T
+	last    uint64
+	exists  map[uint64]bool // in the stream
+	cursor  uint64          // of the consumer in the stream
+	count   uint64          // of its deliveries
+	pending []uint64        // delivered, in vain or not
+	floor   floor
+	known   map[uint64]bool // arrived at the client at some time
+	open    []uint64        // arrived and not settled
 }
 
-func maxKey(m map[uint64]bool) (most uint64) {
-	for k := range m {
-		most = max(most, k)
+// deliver delivers a message. A loss that the client finds out about leads to a new consumer.
+func (c *channel) deliver(n uint64, arrives, again bool) {
+	c.count++
+	if !again {
+		c.pending = append(c.pending, n)
 	}
-	return most
+	switch {
+	case !arrives:
+	case !c.floor.saw(c.count, n, again):
+		c.floor.restart()
+		c.cursor, c.count, c.pending = 0, 0, nil
+	case !c.known[n]:
+		for earlier := range n {
+			if c.exists[earlier] && !c.known[earlier] {
+				c.t.Fatalf("%d arrives before %d", n, earlier)
+			}
+		}
+		c.known[n], c.open = true, append(c.open, n)
+	}
+}
+
+// next delivers the next message, if there is one.
+func (c *channel) next(arrives bool) bool {
+	for c.cursor < c.last {
+		c.cursor++
+		if c.exists[c.cursor] {
+			c.deliver(c.cursor, arrives, false)
+			return true
+		}
+	}
+	return false
+}
+
+func (c *channel) settle(i int) {
+	c.floor.settle(&delivery{sequence: c.open[i]})
+	c.open = append(c.open[:i], c.open[i+1:]...)
+}
+
+// purge removes what is below the floor.
+func (c *channel) purge() {
+	unsettled := func(n uint64) bool {
+		for _, o := range c.open {
+			if o == n {
+				return true
+			}
+		}
+		return !c.known[n]
+	}
+	for n := range c.floor.rise() {
+		if c.exists[n] && unsettled(n) {
+			c.t.Fatalf("the floor is at %d and %d is not settled", c.floor.next, n)
+		}
+		c.exists[n] = false
+	}
+}
+
+// TestNothingBelowTheFloorIsUnsettledAndNothingOvertakes plays a consumer that delivers a stream with gaps, some of it in vain, and
+// delivers again what was not settled.
+func TestNothingBelowTheFloorIsUnsettledAndNothingOvertakes(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		c := &channel{t: t, last: rapid.Uint64Range(1, 40).Draw(t, "size"), exists: make(map[uint64]bool), known: make(map[uint64]bool)}
+		for n := uint64(1); n <= c.last; n++ {
+			c.exists[n] = rapid.IntRange(0, 3).Draw(t, "in the stream") > 0
+		}
+		arrives := func() bool { return rapid.IntRange(0, 5).Draw(t, "arrives") > 0 }
+		t.Repeat(map[string]func(*rapid.T){
+			"deliver": func(*rapid.T) { c.next(arrives()) },
+			"again": func(t *rapid.T) {
+				if len(c.pending) > 0 {
+					if n := rapid.SampledFrom(c.pending).Draw(t, "which"); c.exists[n] {
+						c.deliver(n, arrives(), true)
+					}
+				}
+			},
+			"settle": func(t *rapid.T) {
+				if len(c.open) > 0 {
+					c.settle(rapid.IntRange(0, len(c.open)-1).Draw(t, "which"))
+				}
+			},
+			"purge": func(*rapid.T) { c.purge() },
+			"acknowledge one by one": func(*rapid.T) {
+				for n := range c.floor.settled {
+					c.exists[n] = false
+				}
+			},
+		})
+		// Once nothing is lost any more, everything comes and the floor rises above it.
+		var left []uint64
+		for n := range c.last + 1 {
+			if c.exists[n] {
+				left = append(left, n)
+			}
+		}
+		for range 2 { // the first may end in a new consumer
+			for c.next(true) {
+			}
+			for i := 0; i < len(c.pending); i++ {
+				c.deliver(c.pending[i], true, true)
+			}
+			for c.next(true) {
+			}
+		}
+		for len(c.open) > 0 {
+			c.settle(0)
+		}
+		c.purge()
+		for _, n := range left {
+			if !c.known[n] || c.exists[n] {
+				t.Fatalf("%d of %v has arrived: %t, and is removed: %t", n, left, c.known[n], !c.exists[n])
+			}
+		}
+	})
 }

@@ -156,8 +156,12 @@ func (g *group) send(all []posting) {
 			p.done(last-uint64(len(all)-1-i), nil)
 		}
 	case errors.As(err, &api):
-		for _, p := range all {
-			p.done(g.sendOne(p.msg)())
+		awaited := make([]func() (uint64, error), len(all)) // all are on their way before the first is waited for
+		for i, p := range all {
+			awaited[i] = g.sendOne(p.msg)
+		}
+		for i, p := range all {
+			p.done(awaited[i]())
 		}
 	default:
 		for _, p := range all {

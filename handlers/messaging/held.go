@@ -3,6 +3,7 @@ package messaging
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strconv"
@@ -62,12 +63,15 @@ type held struct {
 	floor    *floor // unless nil, what is settled is not acknowledged one by one
 }
 
+// errLost means that a message was lost on its way from the server.
+var errLost = errors.New("a message was lost on its way")
+
 // add holds a message. It returns nil for one that is held already, which the server has sent again
-// because it had not heard of it for a while.
-func (h *held) add(m jetstream.Msg) *delivery {
+// because it had not heard of it for a while. With a floor, errLost means that an earlier one has to come first.
+func (h *held) add(m jetstream.Msg) (*delivery, error) {
 	meta, err := m.Metadata()
 	if err != nil {
-		return nil // not a message of a stream: there is nobody to acknowledge it to
+		return nil, nil // not a message of a stream: there is nobody to acknowledge it to
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -76,17 +80,26 @@ func (h *held) add(m jetstream.Msg) *delivery {
 	}
 	n := meta.Sequence.Stream
 	if h.floor != nil {
-		h.floor.saw(meta.Sequence.Consumer, n, meta.NumDelivered > 1)
+		if !h.floor.saw(meta.Sequence.Consumer, n, meta.NumDelivered > 1) {
+			return nil, errLost
+		}
 		if n < h.floor.next || h.floor.settled[n] != nil {
-			return nil
+			return nil, nil
 		}
 	}
 	if h.messages[n] != nil {
-		return nil
+		return nil, nil
 	}
 	d := &delivery{msg: m, sequence: n, stored: meta.Timestamp}
 	h.messages[n] = d
-	return d
+	return d, nil
+}
+
+// restart takes note that a new consumer delivers the stream from its beginning.
+func (h *held) restart() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.floor.restart()
 }
 
 // ack settles a message. An acknowledgement that gets lost leads to another delivery.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -166,6 +167,9 @@ func (i *Ingress) prepare(m *nats.Msg, who access.Principal) (in *nats.Msg, code
 	if len(m.Data) > most || m.Size()-len(m.Data) > commandHeaderRoom {
 		return nil, http.StatusRequestEntityTooLarge, fmt.Sprintf("a command has at most %d bytes, and %d of headers", most, commandHeaderRoom)
 	}
+	if len(m.Data) > maxCommandBody && !json.Valid(m.Data) { // a large one that is dead would push out others that are
+		return nil, http.StatusBadRequest, "the body is not valid JSON"
+	}
 	in = &nats.Msg{Subject: commandPrefix + string(app) + "." + string(verb), Data: m.Data, Header: nats.Header{headerSender: {who.TokenID}}}
 	for name, values := range m.Header {
 		switch {
@@ -194,9 +198,15 @@ var serverHeaders = []string{requestInfoHeader, "Nats-Trace-Dest", "Nats-Trace-O
 func (i *Ingress) hash(in *nats.Msg) uint64 {
 	var h maphash.Hash
 	h.SetSeed(i.seed)
-	for _, part := range []string{in.Subject, in.Header.Get(headerSender), in.Header.Get(headerCommandID)} {
-		h.WriteString(part)
-		h.WriteByte(0)
+	h.WriteString(in.Subject)
+	h.WriteByte(0)
+	for _, name := range slices.Sorted(maps.Keys(in.Header)) { // such as If-Match
+		for _, v := range in.Header[name] {
+			h.WriteString(name)
+			h.WriteByte(0)
+			h.WriteString(v)
+			h.WriteByte(0)
+		}
 	}
 	h.Write(in.Data)
 	return h.Sum64()

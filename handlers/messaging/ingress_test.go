@@ -97,7 +97,7 @@ func TestAFullQueueRefusesAndWhatItAcknowledgedIsDecided(t *testing.T) {
 }
 
 func TestCommandsOfOneConnectionKeepTheirOrder(t *testing.T) {
-	const n = 3000
+	const n = 1500
 	p := newPlant(t, 0)
 	p.takeIn(t)
 	js, _ := p.producer(t)
@@ -247,7 +247,7 @@ func TestAStopOfTheIngressFinishesWhatHasArrived(t *testing.T) {
 	stop := p.takeIn(t)
 	js, _ := p.producer(t)
 	send(t, js, order("create", "first", `{}`))
-	futures := make([]jetstream.PubAckFuture, 2000)
+	futures := make([]jetstream.PubAckFuture, 1000)
 	for i := range futures {
 		var err error
 		futures[i], err = js.PublishMsgAsync(order("edit", fmt.Sprintf("c-%04d", i), `{}`))

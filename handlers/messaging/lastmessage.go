@@ -4,10 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
+
+// lookupTimeout is how long the leader of a stream may take to answer. One that is stopped leaves a question unanswered.
+const lookupTimeout = 5 * time.Second
 
 // lastMessage asks the leader of a stream for the latest message on a subject. The sequence is zero when there
 // is none. A direct get could be answered by a replica that is behind.
@@ -16,6 +20,8 @@ func lastMessage(ctx context.Context, nc *nats.Conn, stream, subject string) (da
 	if err != nil {
 		return nil, 0, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
 	reply, err := nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+stream, req)
 	if err != nil {
 		return nil, 0, fmt.Errorf("read from stream %s: %w", stream, err)

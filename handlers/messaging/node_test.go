@@ -23,10 +23,17 @@ type node struct {
 // newNode starts a server on a free port of loopback; the test's end stops it.
 func newNode(t testing.TB) *node {
 	t.Helper()
+	return newNodeOf(t, func(*server.Options) {})
+}
+
+// newNodeOf is newNode with other options.
+func newNodeOf(t testing.TB, change func(*server.Options)) *node {
+	t.Helper()
 	n := &node{opts: &server.Options{
 		ServerName: "single", Host: "127.0.0.1", Port: server.RANDOM_PORT,
 		JetStream: true, StoreDir: t.TempDir(), SyncAlways: true, NoLog: true, NoSigs: true,
 	}}
+	change(n.opts)
 	n.run(t)
 	return n
 }

@@ -63,8 +63,8 @@ func exportJobsConfig(replicas int) jetstream.StreamConfig {
 
 // Bounds of the streams of commands.
 const (
-	// DefaultMaxWaiting is how many commands of one application and verb may wait; further ones are refused. So
-	// one application cannot use up what is there for all.
+	// DefaultMaxWaiting is how many commands of one application and verb may wait; further ones are refused. So one application that sends
+	// commands of common length cannot use up what is there for all; one that sends the longest can.
 	DefaultMaxWaiting = 100_000
 	maxCommandBytes   = 2 << 30 // of all that wait
 	outcomesLife      = 24 * time.Hour

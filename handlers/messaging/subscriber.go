@@ -21,9 +21,9 @@ type SubscriberConfig struct {
 	Consumer string
 	// Concurrency is how many messages of a subscription are handed out at once: 1.
 	Concurrency int
-	// Order tells what a message waits for. It holds as long as a single subscription uses the consumer, and from one
-	// to the next with SoleOwner: the server redelivers what was given back, or in flight when a process died, out
-	// of order. It must not block.
+	// Order tells what a message waits for. It holds as long as a single subscription uses the consumer and nothing is lost
+	// on its way, and with SoleOwner always: the server redelivers what was given back, lost, or in flight when a process died,
+	// out of order. It must not block.
 	// When nil there is no order, and no message is taken before it can be handed out, so that other subscribers can
 	// have it.
 	Order func(jetstream.Msg) Precedence
@@ -40,9 +40,9 @@ type SubscriberConfig struct {
 	CloseTimeout time.Duration
 	// SoleOwner makes a consumer of its own, named by Consumer and more, when a subscription begins, and removes any other that is named
 	// so: what an earlier one left comes in order, and an earlier owner that does not know that it has been replaced
-	// receives nothing any more. What is settled is removed from the stream many at a time, up to the first message that is not: to remove a message of
-	// its own takes a write to disk. So a crash leads to the redelivery of what was settled just before. Only for a
-	// work queue that one process reads at a time.
+	// receives nothing any more. When a message was lost on its way, it begins again with what is left. What is settled is removed from the
+	// stream many at a time, up to the first message that is not: to remove a message of its own takes a write to disk. So a crash leads to
+	// the redelivery of what was settled just before. Only for a work queue that one process reads at a time, and with an Order.
 	SoleOwner bool
 	Logger    *slog.Logger
 }
@@ -89,6 +89,9 @@ var _ message.Subscriber = (*Subscriber)(nil)
 func NewSubscriber(js jetstream.JetStream, cfg SubscriberConfig) (*Subscriber, error) {
 	if cfg.Consumer == "" {
 		return nil, errors.New("a subscriber needs the name of its consumer")
+	}
+	if cfg.SoleOwner && cfg.Order == nil {
+		return nil, errors.New("a sole owner needs an Order")
 	}
 	cfg.setDefaults()
 	s := &Subscriber{js: js, cfg: cfg, consumer: cfg.Consumer}
@@ -164,6 +167,16 @@ func (s *Subscriber) open(ctx context.Context, stream string) (jetstream.Consume
 		return nil, fmt.Errorf("subscribe to %s: %w", stream, err)
 	}
 	return consumer, nil
+}
+
+// reset returns a new consumer in place of the one that there was, so that it delivers what is in the stream in order. It fails when
+// another owner has come since.
+func (s *Subscriber) reset(ctx context.Context, stream string) (jetstream.Consumer, error) {
+	err := s.js.DeleteConsumer(ctx, stream, s.consumer)
+	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return nil, fmt.Errorf("subscribe to %s: reset its consumer: %w", stream, err)
+	}
+	return s.open(ctx, stream)
 }
 
 // Close ends all subscriptions and waits until they are settled, at most about

@@ -327,6 +327,41 @@ func TestASubscriberWhoseConsumerIsDeletedMakesItAgain(t *testing.T) {
 	receive(t, ch).Ack()
 }
 
+func TestAMessageThatIsLostOnItsWayIsNotOvertaken(t *testing.T) {
+	const n = 200
+	node := newNode(t)
+	js := node.connect(t)
+	stream := workStream(t, js)
+	_, ch := subscribe(t, js, messaging.SubscriberConfig{
+		Concurrency: 8, Order: bySubject, SoleOwner: true, AckWait: 100 * time.Millisecond,
+	})
+	// What another client gets of the same consumer is lost to the subscriber.
+	thief, err := node.connect(t).Consumer(t.Context(), "WORK", "workers")
+	must(t, err)
+	batch, err := thief.Fetch(5, jetstream.FetchMaxWait(patience))
+	must(t, err)
+	fill(t, js, n, 1)
+	for range 5 {
+		if <-batch.Messages() == nil {
+			t.Fatalf("nothing is lost: %v", batch.Error())
+		}
+	}
+	for i := range n {
+		m := receive(t, ch)
+		if string(m.Payload) != strconv.Itoa(i) {
+			t.Fatalf("message %s comes in the place of %d", m.Payload, i)
+		}
+		m.Ack()
+	}
+	eventually(t, "the queue is empty", func() bool { return left(t, stream) == 0 })
+}
+
+func TestASoleOwnerNeedsAnOrder(t *testing.T) {
+	if _, err := messaging.NewSubscriber(newNode(t).connect(t), messaging.SubscriberConfig{Consumer: "workers", SoleOwner: true}); err == nil {
+		t.Error("one without an order can be made")
+	}
+}
+
 func TestAMessageWithMalformedHeadersReachesItsHandler(t *testing.T) {
 	n := newNode(t)
 	js := n.connect(t)

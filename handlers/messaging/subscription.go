@@ -39,6 +39,7 @@ func newSubscription(ctx context.Context, s *Subscriber, stream string, c jetstr
 	}
 	if s.cfg.SoleOwner {
 		sub.held.floor = &floor{}
+		sub.reopen = func(ctx context.Context) (jetstream.Consumer, error) { return s.reset(ctx, stream) }
 	}
 	return sub
 }
@@ -193,7 +194,11 @@ func (s *subscription) receiveFrom(ctx context.Context, consumer jetstream.Consu
 		if err != nil {
 			return err
 		}
-		if d := s.held.add(m); d != nil && ctx.Err() == nil {
+		d, err := s.held.add(m)
+		if err != nil {
+			return err
+		}
+		if d != nil && ctx.Err() == nil {
 			use(d)
 		}
 	}
@@ -207,6 +212,9 @@ func (s *subscription) openAgain(ctx context.Context, before jetstream.Consumer)
 	for s.wait(pause) {
 		consumer, err := s.reopen(ctx)
 		if err == nil {
+			if s.held.floor != nil {
+				s.held.restart()
+			}
 			return consumer
 		}
 		s.cfg.Logger.Warn("messages cannot be received; trying again", "stream", s.stream, "error", err)

@@ -182,3 +182,12 @@ func FuzzDecodeAccount(f *testing.F) {
 		}
 	})
 }
+
+func TestANameThatIsGivenOftenIsOneErrorEachTimeAndNoMore(t *testing.T) {
+	body := `{` + strings.Repeat(`"a":1,`, 99) + `"a":1}`
+	_, err := wire.DecodeAccount([]byte(body))
+	var refused *domain.Rejection
+	if !errors.As(err, &refused) || len(refused.Fields) > 200 || len(refused.Fields) < 99 {
+		t.Errorf("%d names that are one: %v", 100, err)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -50,10 +51,8 @@ func parseObject(b []byte) ([]member, error) {
 		if len(members) == maxMembers {
 			return nil, Refuse(CodeMalformedBody, "this has more than %d names", maxMembers)
 		}
-		for _, m := range members {
-			if m.name == name {
-				bad.Add(name, CodeDuplicate, "is given twice")
-			}
+		if slices.ContainsFunc(members, func(m member) bool { return m.name == name }) {
+			bad.Add(name, CodeDuplicate, "is given twice")
 		}
 		members = append(members, member{name, value})
 		if i = skipSpace(b, end); b[i] == ',' {

@@ -33,11 +33,22 @@ func (l *List) Apply(ctx context.Context, from eventstore.Position, events []eve
 		w.certain = true
 		err = w.write(ctx)
 	}
+	if err != nil && l.moved(ctx, w.generation, err) {
+		return fmt.Errorf("write the account list: %w: list %d is live no more", projections.ErrFenced, w.generation)
+	}
 	if err != nil {
 		return fmt.Errorf("write the account list: %w", l.failure(ctx, w.generation, err))
 	}
 	l.eraseSoon(w.deleted > 0)
 	return nil
+}
+
+// moved tells whether the tables are gone because another generation has become live, and the one before was dropped.
+func (l *List) moved(ctx context.Context, generation int64, err error) bool {
+	if l.pinned != 0 || code(err) != codeUndefinedTable || l.db.ensureLive(ctx) != nil {
+		return false
+	}
+	return l.generation() != generation
 }
 
 // taken is an event with its envelope.

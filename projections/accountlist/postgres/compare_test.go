@@ -110,3 +110,63 @@ func TestAServerThatIsGoneIsToldFromOneThatRefuses(t *testing.T) {
 		t.Errorf("without a server: %v, want %v", err, projections.ErrUnavailable)
 	}
 }
+
+func TestAListWhoseApplicationsHaveOtherNumbersIsEqual(t *testing.T) {
+	w, db, address := world(t)
+	h := &history{w: w}
+	conn, err := pgx.Connect(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	if _, err := conn.Exec(t.Context(), "SELECT nextval(pg_get_serial_sequence('rollcall_list_1.apps', 'id'))"); err != nil { // as after a crash
+		t.Fatal(err)
+	}
+	h.apply(t, append(listtest.NewApp("a"), listtest.NewAccount("a", "ann", "앤", 0), listtest.NewAccount("a", "bob", "밥", 0),
+		domain.AccountDeleted{App: "a", UserID: "bob", At: listtest.Epoch})...)
+	number := create(t, db)
+	h.feed(t, db.List(number, w.Codec))
+	different, err := db.Compare(t.Context(), number, nil)
+	if err != nil || len(different) > 0 {
+		t.Errorf("they differ in %v (%v)", different, err)
+	}
+}
+
+func TestAWriterGoesOnWithAnotherListWhenTheOneBeforeIsGone(t *testing.T) {
+	w, db, address := world(t)
+	h := &history{w: w}
+	h.apply(t, listtest.NewApp("a")...)
+	other := open(t, address) // another instance, which does not see that the list changes
+	live := other.Live(w.Codec)
+	number := create(t, db)
+	h.feed(t, db.List(number, w.Codec))
+	if err := db.Promote(t.Context(), number); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Drop(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	events := w.Encode(t, w.Position, listtest.NewAccount("a", "ann", "앤", 0))
+	if err := live.Apply(t.Context(), w.Position, events); !errors.Is(err, projections.ErrFenced) {
+		t.Errorf("the first write after the change: %v, want %v", err, projections.ErrFenced)
+	}
+	if err := live.Apply(t.Context(), w.Position, events); err != nil {
+		t.Errorf("the next one: %v", err)
+	}
+}
+
+func TestAListIsReplacedByForceWhateverItShows(t *testing.T) {
+	w, db, _ := world(t)
+	h := &history{w: w}
+	h.apply(t, listtest.NewApp("a")...)
+	number := create(t, db)
+	if err := db.Promote(t.Context(), number); !errors.Is(err, postgres.ErrBehind) {
+		t.Errorf("an empty list: %v, want %v", err, postgres.ErrBehind)
+	}
+	if err := db.Replace(t.Context(), number); err != nil {
+		t.Fatal(err)
+	}
+	if at := checkpoint(t, db.Live(w.Codec)); at != 0 {
+		t.Errorf("the list shows position %d, want 0", at)
+	}
+}

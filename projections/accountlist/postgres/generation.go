@@ -37,6 +37,7 @@ type Generation struct {
 	Version    int // of what it holds; a program can read those of its own version
 	State      State
 	Note       string // why it is refused
+	Readable   bool   // whether it is of this program's version
 	Checkpoint eventstore.Position
 	CreatedAt  time.Time
 	PromotedAt time.Time // zero if it was never live
@@ -139,9 +140,14 @@ func (db *DB) Create(ctx context.Context) (generation int64, err error) {
 		return err
 	})
 	if err != nil {
-		return 0, fmt.Errorf("create a list: %w", err)
+		return 0, fmt.Errorf("create a list: %w", reachable(err))
 	}
 	return generation, nil
+}
+
+// Replace makes a generation live whatever the live one shows, which may be damaged, halted or wrong. Otherwise it is like Promote.
+func (db *DB) Replace(ctx context.Context, generation int64) error {
+	return db.promote(ctx, generation, false)
 }
 
 // Promote makes a generation live, in one transaction: every read that begins later, in any
@@ -152,6 +158,10 @@ func (db *DB) Create(ctx context.Context) (generation int64, err error) {
 // Errors: ErrNoGeneration; ErrBehind while the generation's checkpoint is below that of the
 // live one, which is compared in the same transaction.
 func (db *DB) Promote(ctx context.Context, generation int64) error {
+	return db.promote(ctx, generation, true)
+}
+
+func (db *DB) promote(ctx context.Context, generation int64, behind bool) error {
 	err := db.control(ctx, func(tx pgx.Tx) error {
 		live, err := liveIn(ctx, tx)
 		if err != nil || live == generation {
@@ -160,8 +170,10 @@ func (db *DB) Promote(ctx context.Context, generation int64) error {
 		if err := exists(ctx, tx, generation); err != nil {
 			return err
 		}
-		if err := caughtUp(ctx, tx, live, generation); err != nil {
-			return err
+		if behind {
+			if err := caughtUp(ctx, tx, live, generation); err != nil {
+				return err
+			}
 		}
 		if _, err := tx.Exec(ctx, "UPDATE rollcall.lists SET state = 'retired' WHERE generation = $1", live); err != nil {
 			return err
@@ -190,7 +202,7 @@ func (db *DB) Rebuild(ctx context.Context, generation int64) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("bring list %d up to date: %w", generation, err)
+		return fmt.Errorf("bring list %d up to date: %w", generation, reachable(err))
 	}
 	return nil
 }
@@ -263,7 +275,7 @@ func (db *DB) Drop(ctx context.Context, generation int64) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("drop list %d: %w", generation, err)
+		return fmt.Errorf("drop list %d: %w", generation, reachable(err))
 	}
 	return nil
 }
@@ -281,7 +293,7 @@ func (db *DB) Generations(ctx context.Context) (all []Generation, err error) {
 		}
 		for i := range all {
 			g := &all[i]
-			if g.Version != version {
+			if g.Readable = g.Version == version; !g.Readable {
 				continue
 			}
 			if err := tx.QueryRow(ctx, in(g.Number, "SELECT checkpoint FROM list.progress")).Scan(&g.Checkpoint); err != nil {
@@ -291,7 +303,7 @@ func (db *DB) Generations(ctx context.Context) (all []Generation, err error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read what lists there are: %w", err)
+		return nil, fmt.Errorf("read what lists there are: %w", reachable(err))
 	}
 	return all, nil
 }

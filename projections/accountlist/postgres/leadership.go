@@ -40,6 +40,8 @@ type Leadership struct {
 // Leadership returns the leadership of a name, such as that of a projection, for which this
 // instance is from now on one candidate among all that name it.
 func (db *DB) Leadership(name string) *Leadership {
+	// Programs of two versions have a list each, and a leader each.
+	name = fmt.Sprintf("%s/%d", name, version)
 	return &Leadership{db: db, name: name, holder: db.id + "/" + rand.Text(), log: db.log.With("leadership", name)}
 }
 

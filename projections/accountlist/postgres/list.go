@@ -215,6 +215,11 @@ func (l *List) failure(ctx context.Context, generation int64, err error) error {
 	if err != nil && ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
 		return fmt.Errorf("%w: %w", ctx.Err(), err)
 	}
+	return reachable(err)
+}
+
+// reachable returns an error, as projections.ErrUnavailable when the server cannot be reached.
+func reachable(err error) error {
 	if unreachable(err) {
 		return fmt.Errorf("%w: %w", projections.ErrUnavailable, err)
 	}

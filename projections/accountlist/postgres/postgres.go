@@ -11,7 +11,7 @@
 // at an earlier position and right. A reader that had waited for a position that was taken
 // back may then see an older list until the leader has applied the events again.
 //
-// What remains of deleted text, and for how long, is told at List.Idle and DB.Rewrite.
+// What remains of deleted text, and for how long, is told at List.Idle and DB.Copy.
 package postgres
 
 import (
@@ -29,7 +29,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"rollcall/eventstore/codec"
-	"rollcall/projections"
 	"rollcall/projections/accountlist"
 )
 
@@ -88,10 +87,7 @@ func Open(ctx context.Context, address string, opts ...Option) (*DB, error) {
 	}
 	if err := db.start(ctx, address); err != nil {
 		db.Close()
-		if unreachable(err) {
-			err = fmt.Errorf("%w: %w", projections.ErrUnavailable, err)
-		}
-		return nil, fmt.Errorf("open the account list in PostgreSQL: %w", err)
+		return nil, fmt.Errorf("open the account list in PostgreSQL: %w", reachable(err))
 	}
 	return db, nil
 }

@@ -213,6 +213,8 @@ func (p *parts) bareLoop(ctx context.Context) (*flow, error) {
 		cfg := natsjs.StreamConfig{Name: name, Subjects: []string{subject}, Storage: natsjs.FileStorage}
 		if name == "IN" {
 			cfg.Retention = natsjs.WorkQueuePolicy
+		} else { // an outcome is heard when it is on disk, as that of Rollcall
+			cfg.RePublish = &natsjs.RePublish{Source: ">", Destination: "stored.>"}
 		}
 		if _, err := p.js.CreateStream(ctx, cfg); err != nil {
 			return nil, err
@@ -260,7 +262,7 @@ func (p *parts) bareLoop(ctx context.Context) (*flow, error) {
 			}
 		}
 	})
-	f, err := newFlow(p.nc, "in", "out.")
+	f, err := newFlow(p.nc, "in", "stored.out.")
 	if err != nil {
 		messages.Stop()
 		loop.Wait()

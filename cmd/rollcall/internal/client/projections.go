@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"time"
@@ -63,9 +64,13 @@ func (c *Client) RebuildList(ctx context.Context) (List, error) {
 	return out.Lists[len(out.Lists)-1], nil
 }
 
-// PromoteList orders that a list takes the place of the live one.
-func (c *Client) PromoteList(ctx context.Context, number int64) error {
-	_, err := c.do(ctx, call{method: http.MethodPost, path: slices.Concat(listsPath, []string{strconv.FormatInt(number, 10), "promote"})}, nil)
+// PromoteList orders that a list takes the place of the live one, with force without a comparison.
+func (c *Client) PromoteList(ctx context.Context, number int64, force bool) error {
+	query := url.Values{}
+	if force {
+		query.Set("force", "true")
+	}
+	_, err := c.do(ctx, call{method: http.MethodPost, query: query, path: slices.Concat(listsPath, []string{strconv.FormatInt(number, 10), "promote"})}, nil)
 	return err
 }
 

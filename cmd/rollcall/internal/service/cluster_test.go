@@ -3,6 +3,7 @@ package service_test
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -154,6 +155,7 @@ func TestAClusterThatWritesLateIsToldOf(t *testing.T) {
 	cfg := config(t.TempDir())
 	cfg.NATS.URLs = strings.Split(url, ",")
 	cfg.Exports, cfg.MasterKey = "file://"+t.TempDir(), strings.Repeat("1f", 32)
+	cfg.Logger = slog.New(slog.DiscardHandler)
 	s := start(t, cfg)
 	defer stop(t, s)
 	resp, err := http.Get(s.URL() + "/readyz")
@@ -165,7 +167,7 @@ func TestAClusterThatWritesLateIsToldOf(t *testing.T) {
 	if err := json.NewDecoder(resp.Body).Decode(&health); err != nil {
 		t.Fatal(err)
 	}
-	if resp.StatusCode != http.StatusOK || len(health.Warnings) != 1 || !strings.Contains(health.Warnings[0], "0 NATS servers have told") {
+	if resp.StatusCode != http.StatusOK || len(health.Warnings) != 2 || !strings.Contains(health.Warnings[0], "0 NATS servers have told") || !strings.Contains(health.Warnings[1], "--nats-leaf") {
 		t.Errorf("readyz answers %s with %q", resp.Status, health.Warnings)
 	}
 	if s.NATSURL() != "" {

@@ -130,8 +130,9 @@ func (s *Service) connectCluster(ctx context.Context, gate *gate) (master keyrin
 	if err != nil {
 		return master, fmt.Errorf("find the name of this machine: %w", err)
 	}
+	instance := fmt.Sprintf("%s:%d", host, os.Getpid())
 	s.leases, err = patiently(ctx, func(ctx context.Context) (*messaging.Leases, error) {
-		return messaging.OpenLeases(ctx, s.js, s.cfg.Replicas, host, s.logger)
+		return messaging.OpenLeases(ctx, s.js, s.cfg.Replicas, instance, s.logger)
 	})
 	if err != nil {
 		return master, err
@@ -198,7 +199,11 @@ func (s *Service) warn(text string) {
 
 // openDoor starts the server that NATS clients connect to, when they are to.
 func (s *Service) openDoor(logger *slog.Logger, gate *gate) (err error) {
-	if s.cfg.NATSListen == "" || len(s.cfg.Doors.URLs) == 0 {
+	if s.cfg.NATSListen == "" {
+		return nil
+	}
+	if len(s.cfg.Doors.URLs) == 0 {
+		s.warn("NATS clients cannot connect to this instance: name with --nats-leaf where the cluster takes leaf nodes, or say that there are none with --nats-listen=")
 		return nil
 	}
 	s.door, err = jetstream.StartDoor(jetstream.DoorConfig{

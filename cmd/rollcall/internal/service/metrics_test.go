@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	dto "github.com/prometheus/client_model/go"
 
@@ -134,4 +135,34 @@ func TestOneInstanceHoldsTheLeasesAndTheOtherTakesThemOver(t *testing.T) {
 	storetest.Eventually(t, "the first leads", func() bool { return held(first) == 3 && held(second) == 0 })
 	stop(t, first)
 	storetest.Eventually(t, "the second leads", func() bool { return held(second) == 3 })
+}
+
+func TestWhileTheLogDoesNotAnswerTheMetricsDoAndSaySo(t *testing.T) {
+	cfg, url := onOneServer(t)
+	proxy := storetest.RunProxy(t, url)
+	cfg.NATS.URLs = []string{proxy.URL()}
+	s := start(t, cfg)
+	defer stop(t, s)
+	defer proxy.Cut()
+	write(t, s, "demo")
+	proxy.Mute()
+	const bound = 10 * time.Second // within which Prometheus wants an answer
+	storetest.Eventually(t, "the metrics say that the log does not answer", func() bool {
+		began := time.Now()
+		f := read(t, s)
+		if took := time.Since(began); took > bound {
+			t.Errorf("the metrics took %s", took)
+		}
+		if value(t, f, "rollcall_log_reachable") != 0 {
+			return false
+		}
+		for name, want := range map[string]float64{"rollcall_ready": 0, "rollcall_log_position": -1, "rollcall_projection_position": 2, "rollcall_stream_messages": -1} {
+			if got := value(t, f, name); got != want {
+				t.Errorf("%s is %v, want %v", name, got, want)
+			}
+		}
+		return true
+	})
+	proxy.Cut()
+	storetest.Eventually(t, "the log answers again", func() bool { return value(t, read(t, s), "rollcall_log_reachable") == 1 })
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 )
@@ -114,13 +115,13 @@ func (s seriesOf) selected(v *parser.VectorSelector) (set, error) {
 		return nil, fmt.Errorf("there is no metric %q", v.Name)
 	}
 	for _, m := range v.LabelMatchers {
-		if m.Name != labels.MetricName && !had[m.Name] {
+		if m.Name != model.MetricNameLabel && !had[m.Name] {
 			return nil, fmt.Errorf("%s has no label %s but %s", v.Name, m.Name, had)
 		}
 	}
 	matches := func(one labels.Labels) bool {
 		return !slices.ContainsFunc(v.LabelMatchers, func(m *labels.Matcher) bool {
-			return m.Name != labels.MetricName && !rare[m.Name] && !m.Matches(one.Get(m.Name))
+			return m.Name != model.MetricNameLabel && !rare[m.Name] && !m.Matches(one.Get(m.Name))
 		})
 	}
 	if !slices.ContainsFunc(s[v.Name], matches) {

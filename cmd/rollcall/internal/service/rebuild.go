@@ -14,6 +14,7 @@ import (
 	"rollcall/eventstore"
 	"rollcall/eventstore/codec"
 	"rollcall/handlers/httpapi"
+	"rollcall/handlers/query"
 	"rollcall/handlers/wire"
 	"rollcall/projections"
 	"rollcall/projections/accountlist/postgres"
@@ -39,15 +40,20 @@ const (
 	rebuildLook  = 2 * time.Second       // how often an instance looks for lists to build that another has ordered
 	promoteRetry = 10 * time.Millisecond // between two tries to find both lists at one position
 	rebuildRetry = 5 * time.Second       // after trouble
-	compareTries = 200
+	compareTries = 3000                  // half a minute, in which the live list comes by
+	differTries  = 3                     // comparisons at different positions, before a difference is believed
+	keepRetired  = 24 * time.Hour        // how long a list that is not live is kept to go back to: nothing is erased from it
 )
 
 // Rebuild orders a new list, or that one which is not live is brought up to date, when the number is not zero. It returns its number.
-func (r *rebuilds) Rebuild(ctx context.Context, number int64) (int64, error) {
+func (r *rebuilds) Rebuild(ctx context.Context, number int64, force bool) (int64, error) {
 	err := error(nil)
-	if number == 0 {
+	switch {
+	case number == 0:
 		number, err = r.db.Create(ctx)
-	} else {
+	case force:
+		err = r.db.Replace(ctx, number)
+	default:
 		err = r.db.Rebuild(ctx, number)
 	}
 	if err != nil {
@@ -69,7 +75,7 @@ func (r *rebuilds) Drop(ctx context.Context, number int64) error {
 func (r *rebuilds) Lists(ctx context.Context) ([]httpapi.BuiltList, error) {
 	all, err := r.db.Generations(ctx)
 	if err != nil {
-		return nil, err
+		return nil, refusal(0, err)
 	}
 	last, err := r.store.Last(ctx)
 	if err != nil {
@@ -92,6 +98,8 @@ func refusal(number int64, err error) error {
 		return &domain.Rejection{Code: wire.CodeListNotFound, Detail: fmt.Sprintf("there is no list %d that this version can read", number)}
 	case errors.Is(err, postgres.ErrInUse):
 		return &domain.Rejection{Code: wire.CodeListInUse, Detail: err.Error()}
+	case errors.Is(err, projections.ErrUnavailable):
+		return fmt.Errorf("%w: %w", query.ErrUnavailable, err)
 	}
 	return err
 }
@@ -130,15 +138,33 @@ func (r *rebuilds) buildNext(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var errs []error
+	var promoted time.Time // when the live one took the place of the one before
 	for _, g := range all {
-		if g.State != postgres.Building {
-			continue
-		}
-		if err := r.build(ctx, g.Number); err != nil {
-			return fmt.Errorf("build list %d: %w", g.Number, err)
+		if g.Readable && g.State == postgres.Live {
+			promoted = g.PromotedAt
 		}
 	}
-	return nil
+	for _, g := range all {
+		switch {
+		case !g.Readable:
+		case g.State == postgres.Building:
+			if err := r.build(ctx, g.Number); err != nil {
+				errs = append(errs, fmt.Errorf("build list %d: %w", g.Number, err))
+			}
+		case g.State != postgres.Live && time.Since(latest(g.CreatedAt, promoted)) > keepRetired:
+			r.logger.Info("a list that is not live any more is removed", "list", g.Number)
+			errs = append(errs, r.db.Drop(ctx, g.Number))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // build brings a list up to date, compares it with the live one, and promotes it when they say the same.
@@ -148,12 +174,18 @@ func (r *rebuilds) build(ctx context.Context, number int64) error {
 	if err := r.follow(ctx, list, func(ctx context.Context, runner *projections.Runner) error { return r.caughtUp(ctx, runner) }); err != nil {
 		return r.refuse(ctx, number, err)
 	}
-	different, err := r.compare(ctx, number, list)
-	if err != nil {
-		return err
-	}
-	if len(different) > 0 {
-		return r.refuse(ctx, number, fmt.Errorf("%w: it differs from the live one in %s", errRefused, some(different)))
+	for try := 1; ; try++ {
+		different, err := r.compare(ctx, number, list)
+		switch {
+		case err != nil:
+			return err
+		case len(different) > 0 && try == differTries:
+			return r.refuse(ctx, number, fmt.Errorf("%w: it differs from the live one in %s; if that one is wrong, promote this one by force", errRefused, some(different)))
+		case len(different) > 0: // a key may have been destroyed between the two readings of an event
+			sleep(ctx, rebuildRetry)
+			continue
+		}
+		break
 	}
 	// The live list has moved on since.
 	return r.follow(ctx, list, func(ctx context.Context, _ *projections.Runner) error { return r.promote(ctx, number) })
@@ -220,7 +252,7 @@ func (r *rebuilds) compare(ctx context.Context, number int64, list *postgres.Lis
 		different, err = r.db.Compare(ctx, number, func(ctx context.Context, from, until eventstore.Position) error {
 			return r.apply(ctx, list, from, until)
 		})
-		if !errors.Is(err, postgres.ErrAhead) {
+		if !errors.Is(err, postgres.ErrAhead) && !errors.Is(err, postgres.ErrMoved) {
 			return different, err
 		}
 		sleep(ctx, promoteRetry) // the live list is about to come by

@@ -17,6 +17,7 @@ import (
 	"rollcall/cmd/rollcall/internal/service"
 	"rollcall/eventstore"
 	"rollcall/eventstore/jetstream"
+	"rollcall/eventstore/storetest"
 )
 
 const patience = 30 * time.Second
@@ -53,9 +54,10 @@ func write(t testing.TB, s *service.Service, app string) {
 	if _, err := c.CreateApp(t.Context(), client.AppChange{App: app}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.App(t.Context(), app); err != nil {
-		t.Fatal(err)
-	}
+	storetest.Eventually(t, "the list shows application "+app, func() bool { // a read waits for a moment only
+		_, err := c.App(t.Context(), app)
+		return err == nil
+	})
 }
 
 func TestAStartThatFailsReleasesTheDataFolder(t *testing.T) {
