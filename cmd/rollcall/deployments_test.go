@@ -31,7 +31,12 @@ func deployed(t *testing.T, name ...string) string {
 // text returns the content of a file of the folder deployments.
 func text(t *testing.T, name ...string) string {
 	t.Helper()
-	b, err := os.ReadFile(deployed(t, name...))
+	return read(t, deployed(t, name...))
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	b, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -395,4 +400,49 @@ func describedPaths(t *testing.T, p *process) string {
 		t.Fatal(err)
 	}
 	return string(b)
+}
+
+func TestEveryAlertLeadsToItsPlaceInTheRunbooksWhoseCommandsExist(t *testing.T) {
+	runbooks := text(t, "runbooks.md")
+	var anchors []string
+	for _, m := range regexp.MustCompile(`(?m)^## (.+)$`).FindAllStringSubmatch(runbooks, -1) {
+		anchors = append(anchors, strings.ReplaceAll(strings.ToLower(m[1]), " ", "-"))
+	}
+	links := regexp.MustCompile(`(?:runbooks\.md|\()#([a-z-]+)`).FindAllStringSubmatch(text(t, "prometheus", "alerts.yml")+runbooks, -1)
+	if len(links) < 8 {
+		t.Fatalf("only %d links lead to the runbooks", len(links))
+	}
+	for _, link := range links {
+		if !slices.Contains(anchors, link[1]) {
+			t.Errorf("a link leads to #%s of the runbooks, which is not there; there are %v", link[1], anchors)
+		}
+	}
+	commands := regexp.MustCompile(`bin/rollcall ([a-z ]+)([^\x60#\n]*)`).FindAllStringSubmatch(runbooks, -1)
+	if len(commands) < 12 {
+		t.Fatalf("only %d commands were found in the runbooks", len(commands))
+	}
+	for _, c := range commands {
+		words := strings.Fields(c[1])
+		code, help, errs := rollcall(t, nil, "", append(words, "--help")...)
+		if code != exitDone || !strings.Contains(help, "Usage: rollcall "+strings.Join(words, " ")) {
+			t.Errorf("rollcall %s: %d %s", c[1], code, errs)
+		}
+		for _, flag := range regexp.MustCompile(`--[a-z-]+`).FindAllString(c[2], -1) {
+			if !strings.Contains(help, flag) {
+				t.Errorf("rollcall %s has no %s", c[1], flag)
+			}
+		}
+	}
+}
+
+func TestWhatTheDocumentationLinksToExists(t *testing.T) {
+	for file, content := range map[string]string{
+		"README.md": read(t, filepath.Join(moduleRoot(t), "README.md")), "deployments/runbooks.md": text(t, "runbooks.md"), "deployments/scaling.md": text(t, "scaling.md"),
+	} {
+		for _, m := range regexp.MustCompile(`\]\(([^)#:]+)\)`).FindAllStringSubmatch(content, -1) {
+			if _, err := os.Stat(filepath.Join(moduleRoot(t), filepath.Dir(file), m[1])); err != nil {
+				t.Errorf("%s links to %s: %v", file, m[1], err)
+			}
+		}
+	}
 }

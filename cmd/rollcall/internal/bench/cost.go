@@ -23,7 +23,29 @@ func (r *run) cost(ctx context.Context) error {
 	if err := r.costOfDisk(ctx, data); err != nil {
 		return err
 	}
+	if err := r.costOfRebuild(ctx, data); err != nil {
+		return err
+	}
 	return r.costOfMemory(ctx, filepath.Join(data, "log"))
+}
+
+// costOfRebuild builds a list, in a file, anew from the log.
+func (r *run) costOfRebuild(ctx context.Context, data string) (err error) {
+	parts, err := r.reopen(ctx, data)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, parts.close()) }()
+	last, err := parts.store.Last(ctx)
+	if err != nil {
+		return err
+	}
+	perSecond, err := parts.project(ctx, r.path("rebuilt.db"), last)
+	if err != nil {
+		return fmt.Errorf("build the list anew: %w", err)
+	}
+	r.alone("list in SQLite built anew, events/s", figure(perSecond))
+	return nil
 }
 
 // columns prints the headline of a group of rows that stand beside nothing of others.
