@@ -93,6 +93,8 @@ func (s *Service) removeOrphans(ctx context.Context, app domain.AppID, test func
 			continue
 		case job.Status == StatusCompleted && job.File() == f.Name:
 			continue
+		case f.Unfinished && job.Status == StatusRunning && s.cfg.Now().Sub(job.lastEvent) < stuckAfter:
+			continue // another instance is writing it; when that died, the next attempt or sweep removes it
 		}
 		s.cfg.Logger.Info("removed a file that belongs to no export", "app", f.Name.App, "job", f.Name.Job, "file", f.Name.Name)
 		errs = append(errs, s.cfg.Files.Delete(ctx, f.Name))
