@@ -24,8 +24,8 @@ const (
 	// most concurrentParts+2 of them in memory.
 	partBytes       = 8 << 20
 	concurrentParts = 2
-	// abortTimeout bounds how long the parts of a broken upload are tried to be removed.
-	abortTimeout = 10 * time.Second
+	// abortTimeout bounds how long the parts of a broken upload are tried to be removed. A stop of the service waits for it.
+	abortTimeout = 4 * time.Second
 	// maxURLLife is how long S3 lets a URL serve.
 	maxURLLife = 7 * 24 * time.Hour
 	// uploadMark goes between the name of a file and the id of an upload of it that nobody has finished. Names of files have no
@@ -63,7 +63,6 @@ type uploads struct {
 // tune bounds the memory of an upload and has its parts removed also when it ends by the end of its context.
 func (u *uploads) tune(as func(any) bool) error {
 	var manager *transfermanager.Client
-	var checksums = u.client.Options().RequestChecksumCalculation
 	if !as(&manager) {
 		return errors.New("the driver of the bucket has no manager of uploads")
 	}
@@ -72,7 +71,7 @@ func (u *uploads) tune(as func(any) bool) error {
 		o.MultipartUploadThreshold = partBytes
 		o.Concurrency = concurrentParts
 		o.FailTimeout = abortTimeout
-		o.RequestChecksumCalculation = checksums
+		o.RequestChecksumCalculation = u.client.Options().RequestChecksumCalculation
 	})
 	return nil
 }
