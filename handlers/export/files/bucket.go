@@ -24,8 +24,9 @@ const (
 	// most concurrentParts+2 of them in memory.
 	partBytes       = 8 << 20
 	concurrentParts = 2
-	// abortTimeout bounds how long the parts of a broken upload are tried to be removed. A stop of the service waits for it.
-	abortTimeout = 4 * time.Second
+	// grace is how long requests of an upload that is given up may still take, and then the removal of its parts. A stop of
+	// the service waits for both.
+	grace = 2 * time.Second
 	// maxURLLife is how long S3 lets a URL serve.
 	maxURLLife = 7 * 24 * time.Hour
 	// uploadMark goes between the name of a file and the id of an upload of it that nobody has finished. Names of files have no
@@ -66,11 +67,11 @@ func (u *uploads) tune(as func(any) bool) error {
 	if !as(&manager) {
 		return errors.New("the driver of the bucket has no manager of uploads")
 	}
-	*manager = *transfermanager.New(u.client, func(o *transfermanager.Options) {
+	*manager = *transfermanager.New(patientClient{u.client, grace}, func(o *transfermanager.Options) {
 		o.PartSizeBytes = partBytes
 		o.MultipartUploadThreshold = partBytes
 		o.Concurrency = concurrentParts
-		o.FailTimeout = abortTimeout
+		o.FailTimeout = grace
 		o.RequestChecksumCalculation = u.client.Options().RequestChecksumCalculation
 	})
 	return nil

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -23,13 +24,6 @@ func newBucket(t *testing.T) *fixture {
 	t.Helper()
 	server := s3test.Run(t)
 	return bucketFixture(t, server, server.Bucket(t, "exports"), "exports")
-}
-
-// newBucketPrefix returns a store that shares its bucket.
-func newBucketPrefix(t *testing.T) *fixture {
-	t.Helper()
-	server := s3test.Run(t)
-	return bucketFixture(t, server, server.Bucket(t, "shared")+"&prefix=roll/call/", filepath.Join("shared", "roll", "call"))
 }
 
 func bucketFixture(t *testing.T, server *s3test.Server, url, raw string) *fixture {
@@ -226,6 +220,30 @@ func TestAFileOfManyPartsTakesLittleMemory(t *testing.T) {
 	}
 	if res, _ := do(t, http.MethodGet, f.url, "Range", "bytes=0-9"); res.Header.Get("Content-Range") != fmt.Sprintf("bytes 0-9/%d", block*blocks) {
 		t.Errorf("it is stored with the range %s", res.Header.Get("Content-Range"))
+	}
+}
+
+func TestStoresBelowPrefixesOfOneBucketAreApart(t *testing.T) {
+	server := s3test.Run(t)
+	bucket := server.Bucket(t, "shared")
+	f := bucketFixture(t, server, bucket+"&prefix=roll/call/", filepath.Join("shared", "roll", "call"))
+	other := bucketFixture(t, server, bucket+"&prefix=roll/call2/", filepath.Join("shared", "roll", "call2"))
+	half := file
+	half.Name = "accounts-shop-43.csv"
+	up := other.begin(t, t.Context(), half, several())
+	defer up.Abort()
+	eventually(t, "an upload is under way", func() bool { return len(other.all(t, file.App, "")) == 2 })
+	if got := names(f.all(t, "", "")); !slices.Equal(got, []export.FileName{file}) {
+		t.Errorf("one lists %v", got)
+	}
+	if err := f.store.Delete(t.Context(), file); err != nil {
+		t.Fatal(err)
+	}
+	if res, _ := do(t, http.MethodGet, f.url); res.StatusCode != f.gone {
+		t.Errorf("the file that is removed answers %s", res.Status)
+	}
+	if res, body := do(t, http.MethodGet, other.url); body != content {
+		t.Errorf("that of the other one answers %s with %q", res.Status, body)
 	}
 }
 

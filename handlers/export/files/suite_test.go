@@ -25,7 +25,6 @@ const patience = 30 * time.Second
 func inEach(t *testing.T, test func(*testing.T, *fixture)) {
 	t.Run("in a folder", func(t *testing.T) { test(t, newFixture(t)) })
 	t.Run("in a bucket", func(t *testing.T) { test(t, newBucket(t)) })
-	t.Run("below a prefix of a bucket", func(t *testing.T) { test(t, newBucketPrefix(t)) })
 }
 
 // begin writes to a new file.
