@@ -75,7 +75,8 @@ func (s *Service) Sweep(ctx context.Context) error {
 
 // removeOrphans removes files that no completed job has and that no attempt in this process is writing, as far
 // as the test lets them through: leftovers of attempts that were killed. They are of one application, or of all
-// when app is empty.
+// when app is empty. The upload of a job that other instances may be at work on is left until nothing has been heard of the
+// job for stuckAfter: nobody can read it, and Forget has marked the job if need be.
 func (s *Service) removeOrphans(ctx context.Context, app domain.AppID, test func(StoredFile) bool) error {
 	var errs []error
 	for f, err := range s.cfg.Files.All(ctx, app, "") {
