@@ -42,7 +42,8 @@ var rules = []rule{
 	{of: "handlers/access", own: useCase, other: useCaseParts},
 	{of: "handlers/erasure", own: useCase, other: useCaseParts},
 	{of: "handlers/export", own: useCase, other: useCaseParts},
-	{of: "handlers/export/files", own: append(useCase, "handlers/export"), other: []string{"gocloud.dev", "github.com/oklog/ulid"}},
+	{of: "handlers/export/files", own: append(useCase, "handlers/export"), other: []string{"gocloud.dev", "github.com/aws/", "github.com/oklog/ulid"}},
+	{of: "handlers/export/files/s3test"},
 	{of: "handlers/intake", own: append(useCase, "handlers/command", "handlers/export", "handlers/access"), other: useCaseParts},
 	{of: "handlers/wire", own: []string{"domain", "eventstore", "handlers/access", "handlers/audit", "handlers/command", "handlers/export", "handlers/intake", "handlers/query"}},
 	{of: "handlers/httpapi/...", own: transport, other: []string{"github.com/danielgtaylor/huma", "github.com/oklog/ulid"}},
@@ -110,6 +111,8 @@ func forbidden(r rule, module, pkg, imported string, test bool) string {
 		return "the domain imports the standard library alone, its tests also rapid"
 	case isOwn && matches("eventstore/storetest", own) && !test && pkg != "cmd/rollcall":
 		return "only tests import the conformance suite"
+	case isOwn && matches("handlers/export/files/s3test", own) && !test:
+		return "only tests import the S3 server"
 	case test:
 		return "" // tests are run on real servers and whatever else they need
 	case isOwn && slices.ContainsFunc(r.own, func(p string) bool { return matches(p, own) }):
@@ -146,6 +149,7 @@ func TestAForbiddenImportIsFound(t *testing.T) {
 		{"handlers/query", "rollcall/cmd/rollcall/internal/service", true, false},
 		{"handlers/query", "rollcall/eventstore/storetest", false, false},
 		{"cmd/rollcall", "rollcall/eventstore/jetstream", false, true},
+		{"cmd/rollcall/internal/service", "rollcall/handlers/export/files/s3test", false, false},
 	} {
 		i := slices.IndexFunc(rules, func(r rule) bool { return matches(r.of, c.pkg) })
 		if reason := forbidden(rules[i], "rollcall", c.pkg, c.imported, c.test); (reason == "") != c.allowed {

@@ -26,7 +26,7 @@ type serveCmd struct {
 	NATS        string        `name:"nats" help:"Addresses of a NATS cluster that keeps the log, such as nats://10.0.0.1:4222,nats://10.0.0.2:4222. Default: a server in the process." placeholder:"URLS"`
 	Cluster     natsFlags     `embed:"" prefix:"nats-"`
 	DB          string        `name:"db" help:"PostgreSQL database that holds the account list, such as postgres://rollcall@10.0.0.9/rollcall; PGPASSWORD is its password. Default: a file in the data folder." placeholder:"URL"`
-	Exports     string        `help:"Where export files are kept, such as file:///srv/exports. Default: in the data folder." placeholder:"URL"`
+	Exports     string        `help:"Where export files are kept, such as file:///srv/exports or s3://exports?region=eu-central-1. Default: in the data folder." placeholder:"URL"`
 	PublicURL   string        `name:"public-url" help:"Address that download URLs begin with, where it is not that of --listen." placeholder:"URL"`
 	OpenMetrics bool          `help:"Let anyone read /metrics, which otherwise takes an operator's token."`
 	StopTimeout time.Duration `help:"How long requests in flight may take once the service is told to stop." default:"30s"`
@@ -41,6 +41,9 @@ func (c *serveCmd) Help() string {
 		"A backup needs master.key, kept apart from the data.\n\n" +
 		"With --nats any number of instances serve one log, with one master key and one operator's token. ROLLCALL_NATS_PASSWORD and ROLLCALL_NATS_LEAF_PASSWORD are the " +
 		"passwords of --nats-user and --nats-leaf-user.\n\n" +
+		"--exports takes an S3 bucket with the parameters region, endpoint, use_path_style, prefix (which all keys begin with, such as rollcall/), profile, ssetype and kmskeyid, such as " +
+		"s3://exports?endpoint=http://127.0.0.1:7070&use_path_style=true&region=us-east-1. Credentials come from the variables, files and roles of AWS, " +
+		"such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.\n\n" +
 		"Traces are sent by OTLP when OTEL_EXPORTER_OTLP_ENDPOINT says where to, as OpenTelemetry's variables ask.\n\n" +
 		"SIGTERM and SIGINT finish what is in flight and stop; a second one stops at once."
 }

@@ -75,7 +75,8 @@ func (s *Service) Sweep(ctx context.Context) error {
 
 // removeOrphans removes files that no completed job has and that no attempt in this process is writing, as far
 // as the test lets them through: leftovers of attempts that were killed. They are of one application, or of all
-// when app is empty.
+// when app is empty. The upload of a job that other instances may be at work on is left until nothing has been heard of the
+// job for stuckAfter: nobody can read it, and Forget has marked the job if need be.
 func (s *Service) removeOrphans(ctx context.Context, app domain.AppID, test func(StoredFile) bool) error {
 	var errs []error
 	for f, err := range s.cfg.Files.All(ctx, app, "") {
@@ -93,8 +94,8 @@ func (s *Service) removeOrphans(ctx context.Context, app domain.AppID, test func
 			continue
 		case job.Status == StatusCompleted && job.File() == f.Name:
 			continue
-		case job.Status == StatusRunning && s.cfg.Now().Sub(f.Modified) < orphanAge:
-			continue // another instance may be writing it; an attempt that was killed is followed by one that removes it
+		case job.Status == StatusRunning && s.cfg.Now().Sub(job.lastEvent) < stuckAfter:
+			continue // another instance is writing it; when that died, the next attempt or sweep removes it
 		}
 		s.cfg.Logger.Info("removed a file that belongs to no export", "app", f.Name.App, "job", f.Name.Job, "file", f.Name.Name)
 		errs = append(errs, s.cfg.Files.Delete(ctx, f.Name))

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -18,18 +16,20 @@ import (
 // attempts is the MaxAttempts of instances.
 const attempts = 4
 
-// noSpace is a file store without space.
-type noSpace struct{ export.Files }
-
-func (noSpace) Create(context.Context, export.FileName, export.Format) (export.Upload, error) {
-	return nil, &fs.PathError{Op: "open", Path: "/secret/place", Err: syscall.ENOSPC}
+// refusing is a file store that begins no file.
+type refusing struct {
+	export.Files
+	cause error // nil when it is not known
 }
 
-// refusing is a file store that cannot be reached.
-type refusing struct{ export.Files }
+func (r refusing) Create(context.Context, export.FileName, export.Format) (export.Upload, error) {
+	return nil, errors.Join(r.cause, errors.New("secret.place refuses secret"))
+}
 
-func (refusing) Create(context.Context, export.FileName, export.Format) (export.Upload, error) {
-	return nil, errors.New("dial secret.place: connection refused")
+func refuse(cause error) func(*world) {
+	return func(w *world) {
+		w.wrap = func(f export.Files) export.Files { return refusing{f, cause} }
+	}
 }
 
 // silent is a list that gives nothing to visit.
@@ -42,13 +42,12 @@ func TestAFailureForGoodSaysWhyInAFixedSentence(t *testing.T) {
 		"the account list is not available": func(w *world) {
 			w.list.failures = slices.Repeat([]error{errors.New("sqlite: secret.place is locked")}, attempts)
 		},
-		"the file store is not available": func(w *world) {
-			w.wrap = func(f export.Files) export.Files { return refusing{f} }
-		},
-		"the file store has no space left": func(w *world) {
-			w.wrap = func(f export.Files) export.Files { return noSpace{f} }
-		},
-		"an internal error; the log of the service tells more": func(w *world) { w.scan = silent{w.list} },
+		"the file store is not available":                          refuse(nil),
+		"the file store has no space left":                         refuse(export.ErrStoreFull),
+		"the file store cannot be reached":                         refuse(export.ErrStoreAway),
+		"the service has no credentials that the file store takes": refuse(export.ErrStoreRefuses),
+		"the file store has no such bucket":                        refuse(export.ErrNoBucket),
+		"an internal error; the log of the service tells more":     func(w *world) { w.scan = silent{w.list} },
 	} {
 		t.Run(want, func(t *testing.T) {
 			w := newWorld(t, 3)

@@ -2,7 +2,6 @@ package export
 
 import (
 	"errors"
-	"syscall"
 
 	"rollcall/domain"
 )
@@ -15,9 +14,16 @@ var (
 	errLog   = errors.New("the log is not available")
 )
 
+// What Files wrap in their errors where they know what is wrong, for people to read.
+var (
+	ErrStoreFull    = errors.New("the file store has no space left")
+	ErrStoreAway    = errors.New("the file store cannot be reached")
+	ErrStoreRefuses = errors.New("the service has no credentials that the file store takes")
+	ErrNoBucket     = errors.New("the file store has no such bucket")
+)
+
 // Other reasons that people read.
 const (
-	reasonNoSpace  = "the file store has no space left"
 	reasonStopped  = "the service was stopped"
 	reasonInternal = "an internal error; the log of the service tells more"
 )
@@ -34,10 +40,7 @@ func forPeople(err error) string {
 	if errors.As(err, &refused) {
 		return refused.Detail
 	}
-	if errors.Is(err, errStore) && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) {
-		return reasonNoSpace
-	}
-	for _, known := range []error{errStore, errList, errLog} {
+	for _, known := range []error{ErrStoreFull, ErrStoreAway, ErrStoreRefuses, ErrNoBucket, errStore, errList, errLog} {
 		if errors.Is(err, known) {
 			return known.Error()
 		}

@@ -1,6 +1,7 @@
 package export_test
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"log/slog"
@@ -39,6 +40,7 @@ func (c *clock) advance(d time.Duration) { c.ahead.Add(int64(d)) }
 type world struct {
 	url    string
 	folder string
+	bucket string // URL of a file store that is not the folder, if set
 	list   *list
 	scan   export.Accounts                 // list, unless a test has another
 	wrap   func(export.Files) export.Files // of the file store, if set
@@ -92,7 +94,7 @@ func (w *world) start(t testing.TB) *instance {
 	}
 	in.http = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { in.files.ServeHTTP(rw, r) }))
 	t.Cleanup(in.http.Close)
-	if in.files, err = files.Open(t.Context(), files.Config{URL: "file://" + w.folder, Secret: w.secret, BaseURL: in.http.URL, Now: w.clock.now}); err != nil {
+	if in.files, err = files.Open(t.Context(), files.Config{URL: cmp.Or(w.bucket, "file://"+w.folder), Secret: w.secret, BaseURL: in.http.URL, Now: w.clock.now}); err != nil {
 		t.Fatal(err)
 	}
 	if in.Service, err = export.New(export.Config{

@@ -41,7 +41,7 @@ type Queue interface {
 	Enqueue(ctx context.Context, app domain.AppID, job string) error
 }
 
-// Files keeps the files.
+// Files keeps the files. Its errors wrap ErrStoreFull, ErrStoreAway, ErrStoreRefuses or ErrNoBucket where that is known.
 type Files interface {
 	// Create begins a file, which cannot be read before it is committed and then replaces one of
 	// the same name.
@@ -67,6 +67,8 @@ type Upload interface {
 type StoredFile struct {
 	Name     FileName
 	Modified time.Time
+	// Unfinished is an upload that is under way or was broken off, and that a file store tells from a file.
+	Unfinished bool
 }
 
 // Accounts is the account list.

@@ -1,6 +1,7 @@
 package files
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,11 +12,11 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"time"
 
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/fileblob"
+	"gocloud.dev/blob/s3blob"
 	"gocloud.dev/gcerrors"
 
 	"rollcall/domain"
@@ -24,51 +25,82 @@ import (
 
 // Config tells where files are kept and how their URLs are made.
 type Config struct {
-	// URL names the bucket: file:///folder, or the URL of any bucket whose driver the program
-	// imports. A folder is created with mode 0700 when absent.
+	// URL names the bucket: file:///folder, s3://bucket, or the URL of any bucket whose driver the program
+	// imports. A folder is created with mode 0700 when absent. A bucket must exist; credentials come from the environment
+	// of the AWS SDK. Parameters of s3blob.URLOpener are taken, among them endpoint, region, use_path_style and profile,
+	// and prefix, which all keys begin with.
 	URL string
 	// Secret signs the URLs of files in a folder. At least MinSecretBytes.
 	Secret []byte
 	// BaseURL is where clients reach Store.ServeHTTP, such as http://127.0.0.1:8080. A path in it goes
 	// before PathPrefix.
 	BaseURL string
+	// Patience is how long a bucket may take over one step of an upload, one listing or one removal: 2 minutes when zero.
+	Patience time.Duration
 	// Now is time.Now when nil.
 	Now func() time.Time
 }
 
+const defaultPatience = 2 * time.Minute
+
 // Store keeps files. It implements export.Files and serves downloads as an
 // http.Handler. It is safe for concurrent use.
 type Store struct {
-	bucket *blob.Bucket
-	signer *signer // nil where the bucket signs
-	now    func() time.Time
+	bucket   *blob.Bucket
+	signer   *signer  // nil where the bucket signs
+	uploads  *uploads // nil unless the bucket is one of S3
+	patience time.Duration
+	now      func() time.Time
 }
 
 var _ export.Files = (*Store)(nil)
 
 // Open opens the bucket.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
-	s := &Store{now: cfg.Now}
+	s := &Store{patience: cmp.Or(cfg.Patience, defaultPatience), now: cfg.Now}
 	if s.now == nil {
 		s.now = time.Now
 	}
 	u, err := url.Parse(cfg.URL)
-	if err != nil || u.Scheme == "" {
-		return nil, fmt.Errorf("open the exports' store %q: want a URL such as file:///folder", cfg.URL)
+	if err != nil || u.Scheme == "" { // what cannot be parsed may hold a password
+		return nil, errors.New("open the exports' store: want a URL such as file:///folder or s3://bucket?region=eu-central-1")
 	}
-	if u.Scheme != fileblob.Scheme {
-		if s.bucket, err = blob.OpenBucket(ctx, cfg.URL); err != nil {
-			return nil, fmt.Errorf("open the exports' store %s: %w", u.Redacted(), err)
+	switch u.Scheme {
+	case fileblob.Scheme:
+		if s.signer, err = newSigner(cfg.Secret, cfg.BaseURL); err != nil {
+			return nil, err
 		}
-		return s, nil
+		s.bucket, err = openFolder(u)
+	case s3blob.Scheme:
+		s.bucket, s.uploads, err = openBucket(ctx, u)
+	default:
+		s.bucket, err = blob.OpenBucket(ctx, cfg.URL)
 	}
-	if s.signer, err = newSigner(cfg.Secret, cfg.BaseURL); err != nil {
-		return nil, err
-	}
-	if s.bucket, err = openFolder(u); err != nil {
-		return nil, fmt.Errorf("open the exports' store %s: %w", cfg.URL, err)
+	if err != nil {
+		return nil, fmt.Errorf("open the exports' store %s: %w", u.Redacted(), err)
 	}
 	return s, nil
+}
+
+// Check tells why the store cannot be used, nil when it can as far as looking into it shows.
+func (s *Store) Check(ctx context.Context) error {
+	if _, err := s.next(ctx, s.bucket.List(nil)); err != io.EOF {
+		return err
+	}
+	return nil
+}
+
+// bounded bounds how long the store may take. What fails by it has errStalled as the cause.
+func (s *Store) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, s.patience, errStalled)
+}
+
+// explain adds to an error what is known of its cause.
+func (s *Store) explain(ctx context.Context, err error) error {
+	if err != nil && errors.Is(context.Cause(ctx), errStalled) {
+		err = fmt.Errorf("%w: %w", errStalled, err)
+	}
+	return explain(err)
 }
 
 // openFolder opens a folder without side files, in which unfinished files stand beside the finished ones so
@@ -130,73 +162,42 @@ func parseKey(k string) (export.FileName, bool) {
 
 // Create begins a file.
 func (s *Store) Create(ctx context.Context, name export.FileName, format export.Format) (export.Upload, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	u := &upload{cancel: cancel}
+	ctx, cancel := context.WithCancelCause(ctx)
+	u := &upload{store: s, ctx: ctx, cancel: cancel}
 	w, err := s.bucket.NewWriter(ctx, key(name), &blob.WriterOptions{
 		ContentType:        contentType(format),
 		ContentDisposition: disposition(name.Name),
 		CacheControl:       cacheControl,
 		BeforeWrite: func(as func(any) bool) error {
-			if !as(&u.file) { // only a folder has one
-				return nil
+			switch {
+			case s.uploads != nil:
+				return s.uploads.tune(as)
+			case as(&u.file): // only a folder has one
+				return u.file.Chmod(ownerOnly)
 			}
-			return u.file.Chmod(ownerOnly)
+			return nil
 		},
 	})
 	if err != nil {
-		cancel()
-		return nil, err
+		cancel(nil)
+		return nil, explain(err)
 	}
 	u.w = w
 	return u, nil
 }
 
-// upload is a file that is being written.
-type upload struct {
-	w      *blob.Writer
-	file   *os.File // nil unless the bucket is a folder
-	cancel context.CancelFunc
-	once   sync.Once
-	err    error
-}
-
-func (u *upload) Write(p []byte) (int, error) { return u.w.Write(p) }
-
-// Commit makes the file readable once it is on disk, and returns when its name is too.
-func (u *upload) Commit() error {
-	u.once.Do(func() {
-		defer u.cancel()
-		if u.file != nil {
-			u.err = u.file.Sync()
-		}
-		if u.err != nil {
-			u.cancel()
-		}
-		u.err = errors.Join(u.err, u.w.Close())
-		if u.err == nil && u.file != nil {
-			// The file's name is in the application's folder, and that one's in the root.
-			app := filepath.Dir(u.file.Name())
-			u.err = errors.Join(syncDir(app), syncDir(filepath.Dir(app)))
-		}
-	})
-	return u.err
-}
-
-// Abort leaves nothing behind.
-func (u *upload) Abort() {
-	u.once.Do(func() {
-		u.cancel()
-		u.err = u.w.Close() // the context's error
-	})
-}
-
-// Delete removes a file.
+// Delete removes a file, or an upload that All gave.
 func (s *Store) Delete(ctx context.Context, name export.FileName) error {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	if s.uploads != nil {
+		return s.explain(ctx, s.uploads.delete(ctx, name))
+	}
 	err := s.bucket.Delete(ctx, key(name))
 	if gcerrors.Code(err) == gcerrors.NotFound {
 		return nil
 	}
-	return err
+	return s.explain(ctx, err)
 }
 
 // All yields what is in the bucket of a job, of an application, or at all.
@@ -209,9 +210,28 @@ func (s *Store) All(ctx context.Context, app domain.AppID, job string) iter.Seq2
 		}
 	}
 	return func(yield func(export.StoredFile, error) bool) {
+		for f, err := range s.list(ctx, prefix) {
+			if !yield(f, err) || err != nil {
+				return
+			}
+		}
+		if s.uploads == nil {
+			return
+		}
+		for f, err := range s.uploads.all(ctx, prefix) {
+			if !yield(f, explain(err)) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// list yields the files whose keys begin with a prefix.
+func (s *Store) list(ctx context.Context, prefix string) iter.Seq2[export.StoredFile, error] {
+	return func(yield func(export.StoredFile, error) bool) {
 		for list := s.bucket.List(&blob.ListOptions{Prefix: prefix}); ; {
-			o, err := list.Next(ctx)
-			if errors.Is(err, io.EOF) {
+			o, err := s.next(ctx, list)
+			if err == io.EOF {
 				return
 			}
 			if err != nil {
@@ -226,10 +246,22 @@ func (s *Store) All(ctx context.Context, app domain.AppID, job string) iter.Seq2
 	}
 }
 
-// URL returns an address that serves the file for the given time.
-func (s *Store) URL(ctx context.Context, name export.FileName, life time.Duration) (string, error) {
-	if s.signer == nil {
-		return s.bucket.SignedURL(ctx, key(name), &blob.SignedURLOptions{Expiry: life})
+// next returns the next file of a list, io.EOF itself behind the last.
+func (s *Store) next(ctx context.Context, list *blob.ListIterator) (*blob.ListObject, error) {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	o, err := list.Next(ctx)
+	if err == io.EOF { // one that is wrapped is that of a connection
+		return nil, err
 	}
-	return s.signer.url(name, s.now().Add(life)), nil
+	return o, s.explain(ctx, err)
+}
+
+// URL returns an address that serves the file for the given time, not longer than the store allows.
+func (s *Store) URL(ctx context.Context, name export.FileName, life time.Duration) (string, error) {
+	if s.signer != nil {
+		return s.signer.url(name, s.now().Add(life)), nil
+	}
+	link, err := s.bucket.SignedURL(ctx, key(name), &blob.SignedURLOptions{Expiry: signedLife(life)})
+	return link, explain(err)
 }

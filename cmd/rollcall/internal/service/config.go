@@ -43,8 +43,8 @@ type Config struct {
 	// DB is the address of the PostgreSQL database that holds the account list, postgres://user@host/name. Empty: a file in the data
 	// folder.
 	DB string
-	// Exports is the address of the folder of export files, such as file:///srv/exports. Empty: the
-	// folder exports in the data folder.
+	// Exports is the address of the folder or the bucket of export files, such as file:///srv/exports or s3://exports?region=eu-central-1.
+	// Empty: the folder exports in the data folder.
 	Exports string
 	// PublicURL is the address that download URLs begin with. Empty: that of Listen.
 	PublicURL string

@@ -55,11 +55,20 @@ const exportAckWait = 3 * time.Second
 // runExports begins to follow exports and to work on them.
 func (s *Service) runExports() {
 	s.run("the index of exports", s.exports.Run)
+	s.run("the check of the exports' store", s.checkFiles)
 	s.run("the worker of exports", func(ctx context.Context) error {
 		return s.queue.RunExportWorker(ctx, messaging.ExportWorkerConfig{
 			Work: s.exports.Work, AckWait: exportAckWait, Logger: s.logger,
 		})
 	})
+}
+
+// checkFiles tells the operator of a store that cannot be used. Exports wait for it, and nothing else does.
+func (s *Service) checkFiles(ctx context.Context) error {
+	if err := s.files.Check(ctx); err != nil && ctx.Err() == nil {
+		s.logger.Warn("exports wait, for the store of their files cannot be used", "error", err)
+	}
+	return nil
 }
 
 // forgetter has the files removed that may hold a deleted account.
