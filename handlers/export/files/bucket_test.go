@@ -196,7 +196,7 @@ func TestAFileOfManyPartsTakesLittleMemory(t *testing.T) {
 	const (
 		block  = 1 << 20
 		blocks = 160
-		bound  = 48 << 20
+		bound  = 60 << 20
 	)
 	live := func() uint64 {
 		runtime.GC()
