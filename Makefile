@@ -18,7 +18,7 @@ cluster: build ## the production shape on this machine: three NATS servers, Post
 
 test: ## every test, with the race detector; installs what the tests need when it can
 	@.ci/deps
-	@go test -race -json -timeout 8m ./... ./.ci/tally | go run ./.ci/tally
+	@go test -race -json -timeout 9m ./... ./.ci/tally | go run ./.ci/tally
 
 lint: ## formatting, vet, staticcheck
 	@unformatted=$$(gofmt -l .); \
