@@ -41,7 +41,7 @@ func (l *endless) Scan(_ context.Context, _ domain.Selection, visit func(domain.
 // BenchmarkExport measures a whole export of a million accounts into a folder, with its events, without the
 // reading of the list.
 func BenchmarkExport(b *testing.B) {
-	for _, format := range []export.Format{export.CSV, export.NDJSON} {
+	for _, format := range export.Formats() {
 		b.Run(string(format), func(b *testing.B) {
 			w := newWorld(b, 0)
 			l := &endless{list: w.list, rows: 1_000_000}

@@ -21,14 +21,14 @@ const attempts = 4
 // noSpace is a file store without space.
 type noSpace struct{ export.Files }
 
-func (noSpace) Create(context.Context, export.FileName, export.Format) (export.Upload, error) {
+func (noSpace) Create(context.Context, export.FileName) (export.Upload, error) {
 	return nil, &fs.PathError{Op: "open", Path: "/secret/place", Err: syscall.ENOSPC}
 }
 
 // refusing is a file store that cannot be reached.
 type refusing struct{ export.Files }
 
-func (refusing) Create(context.Context, export.FileName, export.Format) (export.Upload, error) {
+func (refusing) Create(context.Context, export.FileName) (export.Upload, error) {
 	return nil, errors.New("dial secret.place: connection refused")
 }
 

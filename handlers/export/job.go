@@ -115,7 +115,7 @@ func (j Job) mustExpire() bool { return j.Status == StatusCompleted && j.Positio
 func (j Job) MinPosition() uint64 { return max(j.minPosition, j.Position) }
 
 // File returns the name of the file that a completed job has.
-func (j Job) File() FileName { return nameFile(j.App, j.ID, j.Spec.Format, j.Position) }
+func (j Job) File() FileName { return nameFile(j.Spec, j.ID, j.Position) }
 
 // FileName tells where a file is kept. The zero value names none.
 type FileName struct {
@@ -126,6 +126,6 @@ type FileName struct {
 
 // nameFile gives files of different positions different names, so that an attempt never
 // replaces what another one wrote, unless by the same bytes.
-func nameFile(app domain.AppID, job string, format Format, position uint64) FileName {
-	return FileName{App: app, Job: job, Name: fmt.Sprintf("accounts-%s-%d.%s", app, position, format)}
+func nameFile(s Spec, job string, position uint64) FileName {
+	return FileName{App: s.App, Job: job, Name: fmt.Sprintf("accounts-%s-%d%s", s.App, position, extension(s.Format, s.Compression))}
 }

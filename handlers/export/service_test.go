@@ -19,7 +19,7 @@ func TestAnExportEndsInAFileThatItsURLServes(t *testing.T) {
 	w := newWorld(t, 1000)
 	in := w.start(t)
 	in.work(t)
-	for _, format := range []export.Format{export.CSV, export.NDJSON} {
+	for _, format := range export.Formats() {
 		t.Run(string(format), func(t *testing.T) {
 			ordered := in.order(t, "cmd-"+string(format), export.Spec{Format: format})
 			if ordered.Status != export.StatusQueued || ordered.RequestedBy != "alice" {
@@ -122,18 +122,18 @@ func TestAnOrderThatCannotBeDoneIsRefusedByField(t *testing.T) {
 		spec  export.Spec
 		field string
 	}{
-		"no application":                {export.Spec{Format: export.CSV}, "app"},
-		"no format":                     {export.Spec{App: app}, "format"},
-		"a format that is to come":      {export.Spec{App: app, Format: "xlsx"}, "format"},
-		"an unknown format":             {export.Spec{App: app, Format: "doc"}, "format"},
-		"a compression that is to come": {export.Spec{App: app, Format: export.CSV, Compression: "gzip"}, "compression"},
-		"a field twice":                 {export.Spec{App: app, Format: export.CSV, Fields: []domain.Field{domain.FieldType, domain.FieldType}}, "fields"},
-		"an unknown field":              {export.Spec{App: app, Format: export.CSV, Fields: []domain.Field{99}}, "fields"},
-		"an empty choice":               {export.Spec{App: app, Format: export.CSV, UserIDs: []domain.UserID{}}, "user_ids"},
-		"too many accounts":             {export.Spec{App: app, Format: export.CSV, UserIDs: many}, "user_ids"},
-		"a user id with a space":        {export.Spec{App: app, Format: export.CSV, UserIDs: ids("a b")}, "user_ids"},
-		"ids and a filter":              {export.Spec{App: app, Format: export.CSV, UserIDs: ids("a"), Filter: domain.Filter{Text: "x"}}, "filter"},
-		"a filter of no type":           {export.Spec{App: app, Format: export.CSV, Filter: domain.Filter{Type: "x"}}, "type"},
+		"no application":         {export.Spec{Format: export.CSV}, "app"},
+		"no format":              {export.Spec{App: app}, "format"},
+		"an unknown format":      {export.Spec{App: app, Format: "doc"}, "format"},
+		"an unknown compression": {export.Spec{App: app, Format: export.CSV, Compression: "zip"}, "compression"},
+		"a compressed workbook":  {export.Spec{App: app, Format: export.XLSX, Compression: export.Gzip}, "compression"},
+		"a field twice":          {export.Spec{App: app, Format: export.CSV, Fields: []domain.Field{domain.FieldType, domain.FieldType}}, "fields"},
+		"an unknown field":       {export.Spec{App: app, Format: export.CSV, Fields: []domain.Field{99}}, "fields"},
+		"an empty choice":        {export.Spec{App: app, Format: export.CSV, UserIDs: []domain.UserID{}}, "user_ids"},
+		"too many accounts":      {export.Spec{App: app, Format: export.CSV, UserIDs: many}, "user_ids"},
+		"a user id with a space": {export.Spec{App: app, Format: export.CSV, UserIDs: ids("a b")}, "user_ids"},
+		"ids and a filter":       {export.Spec{App: app, Format: export.CSV, UserIDs: ids("a"), Filter: domain.Filter{Text: "x"}}, "filter"},
+		"a filter of no type":    {export.Spec{App: app, Format: export.CSV, Filter: domain.Filter{Type: "x"}}, "type"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := in.Order(t.Context(), export.Request{ID: "c", Actor: "alice"}, c.spec)

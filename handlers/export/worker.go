@@ -143,7 +143,7 @@ func (s *Service) removeLeftovers(ctx context.Context, job Job) error {
 // write writes the accounts to a file that is not committed yet. It returns the writer with an
 // error too.
 func (s *Service) write(ctx context.Context, job Job, snap domain.Snapshot) (*fileWriter, error) {
-	name := nameFile(job.App, job.ID, job.Spec.Format, snap.Position)
+	name := nameFile(job.Spec, job.ID, snap.Position)
 	w, err := newFileWriter(ctx, s.cfg.Files, name, job.Spec)
 	if err != nil {
 		return nil, err
@@ -151,7 +151,7 @@ func (s *Service) write(ctx context.Context, job Job, snap domain.Snapshot) (*fi
 	w.position = snap.Position
 	stop := s.report(ctx, job, w, int64(snap.Total))
 	defer stop()
-	return w, w.writeAll(ctx, snap)
+	return w, w.writeAll(snap)
 }
 
 // complete makes the file readable and tells so. Whichever event finished the job

@@ -59,7 +59,7 @@ func newFixture(t *testing.T) *fixture {
 
 func (f *fixture) put(t *testing.T, name export.FileName, content string) {
 	t.Helper()
-	up, err := f.store.Create(t.Context(), name, export.CSV)
+	up, err := f.store.Create(t.Context(), name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +218,7 @@ func TestAFileThatIsNotCommittedCannotBeRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	up, err := f.store.Create(ctx, half, export.CSV)
+	up, err := f.store.Create(ctx, half)
 	if err != nil {
 		t.Fatal(err)
 	}

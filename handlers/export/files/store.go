@@ -129,11 +129,11 @@ func parseKey(k string) (export.FileName, bool) {
 }
 
 // Create begins a file.
-func (s *Store) Create(ctx context.Context, name export.FileName, format export.Format) (export.Upload, error) {
+func (s *Store) Create(ctx context.Context, name export.FileName) (export.Upload, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	u := &upload{cancel: cancel}
 	w, err := s.bucket.NewWriter(ctx, key(name), &blob.WriterOptions{
-		ContentType:        contentType(format),
+		ContentType:        contentType(name.Name),
 		ContentDisposition: disposition(name.Name),
 		CacheControl:       cacheControl,
 		BeforeWrite: func(as func(any) bool) error {
