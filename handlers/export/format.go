@@ -43,8 +43,8 @@ func (f Format) allows(c Compression) bool {
 	return slices.Contains(Formats(), f) && slices.Contains(Compressions(), c) && (f != XLSX || c == NoCompression)
 }
 
-// extension returns what the name of a file ends with.
-func extension(f Format, c Compression) string {
+// Extension returns what the name of a file ends with.
+func Extension(f Format, c Compression) string {
 	suffix := ""
 	if f != Parquet {
 		switch c {

@@ -127,5 +127,5 @@ type FileName struct {
 // nameFile gives files of different positions different names, so that an attempt never
 // replaces what another one wrote, unless by the same bytes.
 func nameFile(s Spec, job string, position uint64) FileName {
-	return FileName{App: s.App, Job: job, Name: fmt.Sprintf("accounts-%s-%d%s", s.App, position, extension(s.Format, s.Compression))}
+	return FileName{App: s.App, Job: job, Name: fmt.Sprintf("accounts-%s-%d%s", s.App, position, Extension(s.Format, s.Compression))}
 }

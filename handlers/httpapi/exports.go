@@ -33,8 +33,8 @@ type Export struct {
 	ID          string             `json:"id"`
 	App         domain.AppID       `json:"app"`
 	Status      export.Status      `json:"status" enum:"queued,running,completed,failed,cancelled,expired"`
-	Format      export.Format      `json:"format" enum:"csv,ndjson"`
-	Compression export.Compression `json:"compression"`
+	Format      export.Format      `json:"format" enum:"csv,ndjson,xlsx,parquet"`
+	Compression export.Compression `json:"compression" enum:"none,gzip,zstd"`
 	Fields      []string           `json:"fields" nullable:"false"`
 	UserCount   int                `json:"user_count,omitempty" doc:"How many accounts were named by user_ids"`
 	Filter      *ExportFilter      `json:"filter,omitempty"`
@@ -155,11 +155,11 @@ func (h *Handler) registerExports() {
 func exportSchema() *huma.Schema {
 	field := enumSchema("", domain.AllFields.Names()...)
 	return object([]string{"format"}, map[string]*huma.Schema{
-		"format":      enumSchema("", export.CSV, export.NDJSON),
+		"format":      enumSchema("", export.Formats()...),
 		"user_ids":    listSchema(userIDSchema(), domain.MaxSelectedIDs, "The accounts; not together with filter"),
 		"filter":      object(nil, map[string]*huma.Schema{"type": enumSchema("", domain.TypeNormal, domain.TypeAdmin), "q": stringSchema("Occurs in the user id or the nickname, at most %d bytes of UTF-8", domain.MaxSearchTextBytes)}),
 		"fields":      listSchema(field, len(domain.AllFields.Names()), "The columns in their order; all when left out"),
-		"compression": enumSchema("", export.NoCompression),
+		"compression": enumSchema("Of csv and ndjson as a whole, of parquet within; xlsx takes none alone", export.Compressions()...),
 	})
 }
 

@@ -19,6 +19,7 @@ type Export struct {
 	App          string    `json:"app"`
 	Status       string    `json:"status"`
 	Format       string    `json:"format"`
+	Compression  string    `json:"compression,omitempty"`
 	Progress     Progress  `json:"progress"`
 	Position     uint64    `json:"position,omitempty"`
 	Rows         int64     `json:"rows,omitempty"`
@@ -63,10 +64,11 @@ func (e Export) Finished() bool {
 
 // ExportOrder tells what is exported: the accounts named, else those of the filter, else all.
 type ExportOrder struct {
-	Format  string        `json:"format"`
-	UserIDs []string      `json:"user_ids,omitempty"`
-	Filter  *ExportFilter `json:"filter,omitempty"`
-	Fields  []string      `json:"fields,omitempty"`
+	Format      string        `json:"format"`
+	Compression string        `json:"compression,omitempty"`
+	UserIDs     []string      `json:"user_ids,omitempty"`
+	Filter      *ExportFilter `json:"filter,omitempty"`
+	Fields      []string      `json:"fields,omitempty"`
 }
 
 // ExportFilter is the filter of a list.
