@@ -41,6 +41,7 @@ var exportDetails = append(exportColumns[:len(exportColumns):len(exportColumns)]
 	column[client.Export]{"sha256", func(e client.Export) string { return e.SHA256 }},
 	column[client.Export]{"expires_at", func(e client.Export) string { return moment(e.ExpiresAt) }},
 	column[client.Export]{"download_url", func(e client.Export) string { return e.DownloadURL }},
+	column[client.Export]{"manifest_url", func(e client.Export) string { return e.ManifestURL }},
 	column[client.Export]{"download_url_expires_at", func(e client.Export) string { return moment(e.URLExpiresAt) }},
 )
 

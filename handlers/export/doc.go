@@ -42,4 +42,9 @@
 // csv and ndjson are compressed as a whole, which their file's extension tells; parquet within, page by page.
 // xlsx is a zip archive already. The same accounts always give the same bytes in every format
 // and compression.
+//
+// # Manifest
+//
+// Beside each file is a JSON document under its name and .manifest.json, which tells what the file holds: see
+// Manifest. It is there before the job is completed, has a signed URL of its own, and goes with the file.
 package export

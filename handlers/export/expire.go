@@ -27,7 +27,7 @@ const (
 
 // expire removes the file of a completed job and then tells so. It may be repeated.
 func (s *Service) expire(ctx context.Context, j Job, reason string) error {
-	if err := s.cfg.Files.Delete(ctx, j.File()); err != nil {
+	if err := s.remove(ctx, j.File()); err != nil {
 		return fmt.Errorf("remove the file of export %s: %w", j.ID, err)
 	}
 	e := s.event(Expired, j)
@@ -91,7 +91,7 @@ func (s *Service) removeOrphans(ctx context.Context, app domain.AppID, test func
 		case err != nil:
 			errs = append(errs, err)
 			continue
-		case job.Status == StatusCompleted && job.File() == f.Name:
+		case job.Status == StatusCompleted && job.has(f.Name):
 			continue
 		}
 		s.cfg.Logger.Info("removed a file that belongs to no export", "app", f.Name.App, "job", f.Name.Job, "file", f.Name.Name)

@@ -29,11 +29,11 @@ func TestAnExportEndsInAFileThatItsURLServes(t *testing.T) {
 				t.Errorf("the job is not known right after its order: %v", err)
 			}
 			job := in.await(t, ordered.ID, export.StatusCompleted)
-			url, until, err := in.Link(t.Context(), job)
-			if err != nil || time.Until(until) > export.DefaultURLLife {
-				t.Fatalf("link: %v until %v", err, until)
+			links, err := in.Link(t.Context(), job)
+			if err != nil || time.Until(links.Until) > export.DefaultURLLife {
+				t.Fatalf("link: %v until %v", err, links.Until)
 			}
-			res, body := download(t, url)
+			res, body := download(t, links.File)
 			if res.StatusCode != 200 {
 				t.Fatalf("GET answers %s: %s", res.Status, body)
 			}
@@ -246,11 +246,11 @@ func TestAJobOfAWorkerThatStopsIsDoneByAnother(t *testing.T) {
 	release()
 	other.work(t)
 	done := other.await(t, job.ID, export.StatusCompleted)
-	url, _, err := other.Link(t.Context(), done)
+	links, err := other.Link(t.Context(), done)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, body := download(t, url); body != string(encode(t, export.CSV, allFields, w.list.accounts...)) {
+	if _, body := download(t, links.File); body != string(encode(t, export.CSV, allFields, w.list.accounts...)) {
 		t.Error("the file is not that of an undisturbed export")
 	}
 }
@@ -270,11 +270,11 @@ func TestAJobOfAWorkerThatDiesIsDoneByAnother(t *testing.T) {
 	})
 	release()
 	done := other.await(t, job.ID, export.StatusCompleted)
-	url, _, err := other.Link(t.Context(), done)
+	links, err := other.Link(t.Context(), done)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, body := download(t, url); body != string(encode(t, export.NDJSON, allFields, w.list.accounts...)) {
+	if _, body := download(t, links.File); body != string(encode(t, export.NDJSON, allFields, w.list.accounts...)) {
 		t.Error("the file is not that of an undisturbed export")
 	}
 }
@@ -301,14 +301,14 @@ func TestOfTwoWorkersAtOneJobOneCounts(t *testing.T) {
 	wg.Wait()
 	done := in.await(t, job.ID, export.StatusCompleted)
 	names := in.stored(t)
-	if want := []string{job.ID + "/" + done.File().Name}; !slices.Equal(names, want) {
+	if want := filesOf(done); !slices.Equal(names, want) {
 		t.Errorf("stored are %v, want %v", names, want)
 	}
-	url, _, err := in.Link(t.Context(), done)
+	links, err := in.Link(t.Context(), done)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, body := download(t, url)
+	_, body := download(t, links.File)
 	if sum := sha256.Sum256([]byte(body)); hex.EncodeToString(sum[:]) != done.SHA256 {
 		t.Error("the file is not the one that the job tells of")
 	}

@@ -23,6 +23,7 @@ const (
 type fileWriter struct {
 	name     FileName
 	position uint64
+	started  time.Time
 	rows     atomic.Int64
 	bytes    atomic.Int64
 

@@ -26,6 +26,7 @@ type Export struct {
 	Bytes        int64     `json:"bytes,omitempty"`
 	SHA256       string    `json:"sha256,omitempty"`
 	DownloadURL  string    `json:"download_url,omitempty"`
+	ManifestURL  string    `json:"manifest_url,omitempty"`
 	URLExpiresAt time.Time `json:"download_url_expires_at,omitzero"` // the URL's end; made anew for each answer
 	RequestedAt  time.Time `json:"requested_at"`
 	RequestedBy  string    `json:"requested_by"`
