@@ -13,7 +13,7 @@ import (
 // accounts give the same bytes. Its memory does not grow with their number. It is
 // used by one goroutine, and of no use after an error.
 type Encoder interface {
-	// Append adds one account, which may be written later.
+	// Append adds one account, which may be written later. It does not keep a.
 	Append(a *domain.Account) error
 	// End writes what is left. It does not close the writer.
 	End() error
@@ -28,7 +28,7 @@ func NewEncoder(w io.Writer, format Format, compression Compression, fields []do
 	case XLSX:
 		return newXLSXEncoder(w, fields)
 	case Parquet:
-		return newParquetEncoder(w, compression, fields), nil
+		return newParquetEncoder(w, compression, fields)
 	case CSV:
 		return newTextEncoder(w, compression, newCSVEncoder(fields))
 	default:

@@ -75,10 +75,15 @@ func newCompressor(w io.Writer, c Compression) (io.WriteCloser, error) {
 	case Gzip:
 		return gzip.NewWriter(w), nil // its header names no file and no time
 	case Zstd:
-		const window = 1 << 20 // what a reader keeps in memory
-		return zstd.NewWriter(w, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(window), zstd.WithLowerEncoderMem(true))
+		return newZstd(w)
 	}
 	return nil, fmt.Errorf("there is no compression %q", c)
+}
+
+// newZstd returns a compressor that works in the caller's goroutine and whose reader keeps a mebibyte in memory.
+func newZstd(w io.Writer) (*zstd.Encoder, error) {
+	const window = 1 << 20
+	return zstd.NewWriter(w, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(window), zstd.WithLowerEncoderMem(true))
 }
 
 // unpacked writes as it is.

@@ -28,7 +28,7 @@ const (
 // parquetEncoder writes Apache Parquet, group by group.
 type parquetEncoder struct {
 	fields []domain.Field
-	w      *parquet.Writer
+	w      *parquet.GenericWriter[any]
 	batch  []parquet.Row
 	used   int    // rows of the batch
 	text   []byte // what the values of the batch point into
@@ -36,23 +36,39 @@ type parquetEncoder struct {
 	bytes  int    // of their text
 }
 
-func newParquetEncoder(w io.Writer, compression Compression, fields []domain.Field) *parquetEncoder {
+func newParquetEncoder(w io.Writer, compression Compression, fields []domain.Field) (*parquetEncoder, error) {
+	codec, err := parquetCodec(compression)
+	if err != nil {
+		return nil, err
+	}
 	e := &parquetEncoder{fields: fields, batch: make([]parquet.Row, batchRows)}
 	for i := range e.batch {
 		e.batch[i] = make(parquet.Row, len(fields))
 	}
-	e.w = parquet.NewWriter(w, parquetSchema(fields), parquet.Compression(parquetCodec(compression)), parquet.CreatedBy("rollcall", "1", ""))
-	return e
+	e.w = parquet.NewGenericWriter[any](w, parquetSchema(fields), parquet.Compression(codec), parquet.CreatedBy("rollcall", "1", ""))
+	return e, nil
 }
 
-func parquetCodec(c Compression) compress.Codec {
+func parquetCodec(c Compression) (compress.Codec, error) {
 	switch c {
 	case Gzip:
-		return &gzip.Codec{Level: gzip.DefaultCompression}
+		return &gzip.Codec{Level: gzip.DefaultCompression}, nil
 	case Zstd:
-		return &zstd.Codec{Level: zstd.DefaultLevel, Concurrency: 1}
+		enc, err := newZstd(nil)
+		return &zstdCodec{enc: enc}, err
 	}
-	return &parquet.Uncompressed
+	return &parquet.Uncompressed, nil
+}
+
+// zstdCodec compresses all pages by one encoder. Those that parquet-go makes hold 16 MiB each.
+type zstdCodec struct {
+	zstd.Codec
+	enc interface{ EncodeAll(src, dst []byte) []byte }
+}
+
+// Encode compresses a page.
+func (c *zstdCodec) Encode(dst, src []byte) ([]byte, error) {
+	return c.enc.EncodeAll(src, dst[:0]), nil
 }
 
 // columns is a group whose fields have an order of their own.

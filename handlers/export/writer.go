@@ -50,6 +50,7 @@ func newFileWriter(ctx context.Context, files Files, name FileName, spec Spec) (
 // writeAll encodes and writes all accounts of a snapshot. Memory does not grow with them.
 func (w *fileWriter) writeAll(snap domain.Snapshot) error {
 	var rows int64
+	var account domain.Account // one for all: it is passed to an interface and would be allocated anew for each
 	for a, err := range snap.Accounts {
 		if err != nil {
 			return fmt.Errorf("read the accounts: %w", err)
@@ -60,7 +61,8 @@ func (w *fileWriter) writeAll(snap domain.Snapshot) error {
 			}
 			w.rows.Store(rows)
 		}
-		if err := w.enc.Append(&a); err != nil {
+		account = a
+		if err := w.enc.Append(&account); err != nil {
 			return err
 		}
 	}
