@@ -323,6 +323,26 @@ func TestApplicationsAreEditedAndShown(t *testing.T) {
 	}
 }
 
+func TestAnExportIsDownloadedUnderTheExtensionOfItsFormat(t *testing.T) {
+	p, api := running(t)
+	imported(t, api, 5)
+	env := p.env()
+	for extension, flags := range map[string][]string{
+		".xlsx": {"--format", "xlsx"}, ".parquet": {"--format", "parquet", "--compression", "zstd"},
+		".csv.gz": {"--compression", "gzip"}, ".ndjson.zst": {"--format", "ndjson", "--compression", "zstd"},
+	} {
+		e := objectOf(t, must(t, env, append([]string{"exports", "create", "--wait", "--output", "json"}, flags...)...))
+		dir := t.TempDir()
+		must(t, env, "exports", "download", strings.Trim(string(e["id"]), `"`), "-o", dir)
+		if files, err := filepath.Glob(filepath.Join(dir, "demo-*"+extension)); err != nil || len(files) != 1 {
+			t.Errorf("%v: no file ends with %s: %v, %v", flags, extension, files, err)
+		}
+	}
+	if code, _, errs := rollcall(t, env, "", "exports", "create", "--format", "xlsx", "--compression", "gzip"); code != exitRefused || !strings.Contains(errs, "compressed already") {
+		t.Errorf("a compressed workbook: status %d, %s", code, errs)
+	}
+}
+
 func TestExportsAreShownWatchedAndCancelled(t *testing.T) {
 	p, api := running(t)
 	imported(t, api, 5)

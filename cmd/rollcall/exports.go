@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"rollcall/cmd/rollcall/internal/client"
+	"rollcall/handlers/export"
 )
 
 // exportsCmd are the commands on exports.
@@ -35,10 +36,12 @@ var exportColumns = []column[client.Export]{
 
 // exportDetails are the columns of one export.
 var exportDetails = append(exportColumns[:len(exportColumns):len(exportColumns)],
+	column[client.Export]{"compression", func(e client.Export) string { return e.Compression }},
 	column[client.Export]{"position", func(e client.Export) string { return nonzero(e.Position) }},
 	column[client.Export]{"sha256", func(e client.Export) string { return e.SHA256 }},
 	column[client.Export]{"expires_at", func(e client.Export) string { return moment(e.ExpiresAt) }},
 	column[client.Export]{"download_url", func(e client.Export) string { return e.DownloadURL }},
+	column[client.Export]{"manifest_url", func(e client.Export) string { return e.ManifestURL }},
 	column[client.Export]{"download_url_expires_at", func(e client.Export) string { return moment(e.URLExpiresAt) }},
 )
 
@@ -58,12 +61,13 @@ func printExport(s *streams, format string, e client.Export) error {
 
 // exportCreateCmd orders an export.
 type exportCreateCmd struct {
-	Format string   `help:"csv or ndjson." default:"csv"`
-	UserID []string `help:"Only these accounts." placeholder:"USER_ID,…"`
-	Type   string   `help:"Only accounts of this type: normal or admin."`
-	Q      string   `help:"Only accounts with this text in the user id or nickname." placeholder:"TEXT"`
-	Fields []string `help:"Only these fields; all unless told." placeholder:"FIELD,…"`
-	Wait   bool     `help:"Follow the export until it is finished."`
+	Format      string   `help:"csv, ndjson, xlsx or parquet." default:"csv"`
+	Compression string   `help:"none, gzip or zstd. xlsx takes none alone, for it is compressed already." default:"none"`
+	UserID      []string `help:"Only these accounts." placeholder:"USER_ID,…"`
+	Type        string   `help:"Only accounts of this type: normal or admin."`
+	Q           string   `help:"Only accounts with this text in the user id or nickname." placeholder:"TEXT"`
+	Fields      []string `help:"Only these fields; all unless told." placeholder:"FIELD,…"`
+	Wait        bool     `help:"Follow the export until it is finished."`
 }
 
 // Run orders the export and prints it.
@@ -72,7 +76,7 @@ func (c *exportCreateCmd) Run(ctx context.Context, r *remote, s *streams) error 
 	if err != nil {
 		return err
 	}
-	order := client.ExportOrder{Format: c.Format, UserIDs: c.UserID, Fields: c.Fields}
+	order := client.ExportOrder{Format: c.Format, Compression: c.Compression, UserIDs: c.UserID, Fields: c.Fields}
 	if c.Type != "" || c.Q != "" {
 		order.Filter = &client.ExportFilter{Type: c.Type, Text: c.Q}
 	}
@@ -234,7 +238,7 @@ func download(ctx context.Context, api *client.Client, e client.Export, name str
 
 // name returns the file to write.
 func (c *exportDownloadCmd) name(e client.Export) string {
-	own := fmt.Sprintf("%s-%s.%s", e.App, strings.ToLower(e.ID), e.Format)
+	own := fmt.Sprintf("%s-%s%s", e.App, strings.ToLower(e.ID), export.Extension(export.Format(e.Format), export.Compression(e.Compression)))
 	if c.To == "" {
 		return own
 	}

@@ -41,7 +41,7 @@ var rules = []rule{
 	{of: "handlers/audit", own: useCase, other: useCaseParts},
 	{of: "handlers/access", own: useCase, other: useCaseParts},
 	{of: "handlers/erasure", own: useCase, other: useCaseParts},
-	{of: "handlers/export", own: useCase, other: useCaseParts},
+	{of: "handlers/export", own: useCase, other: append(useCaseParts, "github.com/klauspost/compress", "github.com/parquet-go/parquet-go")},
 	{of: "handlers/export/files", own: append(useCase, "handlers/export"), other: []string{"gocloud.dev", "github.com/aws/", "github.com/oklog/ulid"}},
 	{of: "handlers/export/files/s3test"},
 	{of: "handlers/intake", own: append(useCase, "handlers/command", "handlers/export", "handlers/access"), other: useCaseParts},

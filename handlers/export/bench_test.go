@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"math/rand/v2"
 	"runtime"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,19 +19,20 @@ import (
 type endless struct {
 	*list
 	rows int
+	pool []domain.Account
 	high atomic.Uint64 // most bytes of heap in use
 }
 
 func (l *endless) Scan(_ context.Context, _ domain.Selection, visit func(domain.Snapshot) error) error {
 	var accounts iter.Seq2[domain.Account, error] = func(yield func(domain.Account, error) bool) {
-		a := full()
 		for i := range l.rows {
-			if i%100_000 == 0 {
+			if i%10_000 == 0 {
 				var m runtime.MemStats
 				runtime.ReadMemStats(&m)
 				l.high.Store(max(l.high.Load(), m.HeapInuse))
 			}
-			a.Revision = uint64(i)
+			a := l.pool[i%len(l.pool)]
+			a.Revision = uint64(i) + 1
 			if !yield(a, nil) {
 				return
 			}
@@ -38,30 +41,59 @@ func (l *endless) Scan(_ context.Context, _ domain.Selection, visit func(domain.
 	return visit(domain.Snapshot{Position: l.position, Total: l.rows, Accounts: accounts})
 }
 
+// varied returns n accounts whose texts compress no better than those of people.
+func varied(n int) []domain.Account {
+	random := rand.New(rand.NewPCG(1, 2))
+	word := func() string { return strconv.FormatUint(random.Uint64(), 36) }
+	accounts := make([]domain.Account, n)
+	for i := range accounts {
+		a := full()
+		a.UserID = domain.UserID(word())
+		a.Profile.Nickname, a.Profile.SelfSignature = word()+" 김", word()+" "+word()+" "+word()
+		a.Profile.FaceURL = "https://example.org/" + word() + ".png"
+		a.Profile.Level = domain.Num(random.Uint32())
+		a.CreatedAt = a.CreatedAt.Add(time.Duration(random.Int64N(int64(1000 * time.Hour))))
+		accounts[i] = a
+	}
+	return accounts
+}
+
+// mostHeap bounds how much the heap grows by an export, however many rows it has.
+const mostHeap = 64 << 20
+
 // BenchmarkExport measures a whole export of a million accounts into a folder, with its events, without the
 // reading of the list.
 func BenchmarkExport(b *testing.B) {
-	for _, format := range []export.Format{export.CSV, export.NDJSON} {
-		b.Run(string(format), func(b *testing.B) {
-			w := newWorld(b, 0)
-			l := &endless{list: w.list, rows: 1_000_000}
-			w.scan = l
-			in := w.start(b)
-			var before runtime.MemStats
-			runtime.GC()
-			runtime.ReadMemStats(&before)
-			rows := 0
-			for n := 0; b.Loop(); n++ {
-				job := in.order(b, fmt.Sprint("cmd-", n), export.Spec{Format: format})
-				if err := in.Work(b.Context(), app, job.ID); err != nil {
-					b.Fatal(err)
-				}
-				in.await(b, job.ID, export.StatusCompleted)
-				rows += l.rows
-				w.clock.advance(time.Second)
-			}
-			b.ReportMetric(float64(rows)/b.Elapsed().Seconds(), "rows/s")
-			b.ReportMetric(float64(l.high.Load()-before.HeapInuse)/(1<<20), "heap-MiB")
-		})
+	for _, format := range export.Formats() {
+		for _, compression := range packings(format) {
+			b.Run(string(format)+"/"+string(compression), func(b *testing.B) { benchmarkExport(b, export.Spec{Format: format, Compression: compression}) })
+		}
 	}
+}
+
+func benchmarkExport(b *testing.B, spec export.Spec) {
+	w := newWorld(b, 0)
+	l := &endless{list: w.list, rows: 1_000_000, pool: varied(1 << 15)}
+	w.scan = l
+	in := w.start(b)
+	var before runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	rows, bytes := 0, int64(0)
+	for n := 0; b.Loop(); n++ {
+		job := in.order(b, fmt.Sprint("cmd-", n), spec)
+		if err := in.Work(b.Context(), app, job.ID); err != nil {
+			b.Fatal(err)
+		}
+		bytes = in.await(b, job.ID, export.StatusCompleted).Bytes
+		rows += l.rows
+		w.clock.advance(time.Second)
+	}
+	grown := l.high.Load() - min(l.high.Load(), before.HeapInuse)
+	if grown > mostHeap {
+		b.Errorf("the heap grew by %d MiB", grown>>20)
+	}
+	b.ReportMetric(float64(rows)/b.Elapsed().Seconds(), "rows/s")
+	b.ReportMetric(float64(grown)/(1<<20), "heap-MiB")
+	b.ReportMetric(float64(bytes)/float64(l.rows), "bytes/row")
 }

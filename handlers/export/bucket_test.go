@@ -30,16 +30,17 @@ func newBucketWorld(t *testing.T) (*world, *s3test.Server) {
 func checkCompleted(t *testing.T, in *instance, server *s3test.Server, id string) {
 	t.Helper()
 	job := in.await(t, id, export.StatusCompleted)
-	link, _, err := in.Link(t.Context(), job)
+	links, err := in.Link(t.Context(), job)
 	if err != nil {
 		t.Fatal(err)
 	}
-	res, body := download(t, link)
+	res, body := download(t, links.File)
 	sum := sha256.Sum256([]byte(body))
 	if res.StatusCode != http.StatusOK || hex.EncodeToString(sum[:]) != job.SHA256 || strings.Count(body, "\n") != 20_000 {
 		t.Errorf("its URL answers %s with %d bytes, and the job has %d", res.Status, len(body), job.Bytes)
 	}
-	if kept := server.Files(t); len(kept) != 1 || !strings.HasSuffix(kept[0], job.ID+"-"+job.File().Name) {
+	name := job.ID + "-" + job.File().Name
+	if kept := server.Files(t); len(kept) != 2 || !strings.HasSuffix(kept[0], name) || !strings.HasSuffix(kept[1], name+".manifest.json") {
 		t.Errorf("the store keeps %v", kept)
 	}
 }
@@ -58,8 +59,8 @@ func TestAnExportWaitsForAStoreThatGoesAwayWhileItIsWritten(t *testing.T) {
 		t.Error("an attempt without a store gives no error")
 	}
 	job = in.await(t, job.ID, export.StatusQueued)
-	if link, _, err := in.Link(t.Context(), job); err != nil || link != "" {
-		t.Errorf("a job that waits has the URL %q (%v)", link, err)
+	if links, err := in.Link(t.Context(), job); err != nil || links != (export.Links{}) {
+		t.Errorf("a job that waits has the URL %q (%v)", links, err)
 	}
 	events, err := in.exports.Load(t.Context(), app, job.ID)
 	if err != nil {

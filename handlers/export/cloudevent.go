@@ -60,6 +60,7 @@ type eventData struct {
 	Bytes       *int64     `json:"bytes,omitempty"`
 	SHA256      string     `json:"sha256,omitempty"`
 	DownloadURL string     `json:"download_url,omitempty"`
+	ManifestURL string     `json:"manifest_url,omitempty"`
 	ExpiresAt   *time.Time `json:"expires_at,omitempty"`
 
 	Reason string `json:"reason,omitempty"`
@@ -81,7 +82,7 @@ type progressData struct {
 // data holds job_id and, by type: of requested the spec, without the text that its filter searches
 // for unless it is sealed; of started the attempt; of interrupted the attempts that count and the reason; of
 // progressed the progress and position; of completed position, format, rows,
-// bytes, sha256, download_url and expires_at; of failed and expired the reason; of recalled
+// bytes, sha256, download_url, manifest_url and expires_at; of failed and expired the reason; of recalled
 // the position of the deletion.
 func MarshalEvent(e Event) ([]byte, error) {
 	d := eventData{JobID: e.Job, Position: e.Position, Reason: e.Reason}
@@ -102,7 +103,7 @@ func MarshalEvent(e Event) ([]byte, error) {
 	case Completed:
 		r, expires := e.Result, e.Result.ExpiresAt.UTC()
 		d.Format, d.Rows, d.Bytes, d.SHA256 = e.Spec.Format, &r.Rows, &r.Bytes, r.SHA256
-		d.DownloadURL, d.ExpiresAt = r.DownloadURL, &expires
+		d.DownloadURL, d.ManifestURL, d.ExpiresAt = r.DownloadURL, r.ManifestURL, &expires
 	}
 	c := cloudEvent{
 		SpecVersion: "1.0", ID: e.ID, Source: source, Type: typePrefix + string(e.Type) + typeSuffix,
@@ -159,7 +160,7 @@ func UnmarshalEvent(b []byte) (Event, error) {
 			return Event{}, fmt.Errorf("read export event %s: completed needs rows, bytes and expires_at", c.ID)
 		}
 		e.Spec.Format = d.Format
-		e.Result = FileResult{Rows: *d.Rows, Bytes: *d.Bytes, SHA256: d.SHA256, DownloadURL: d.DownloadURL, ExpiresAt: *d.ExpiresAt}
+		e.Result = FileResult{Rows: *d.Rows, Bytes: *d.Bytes, SHA256: d.SHA256, DownloadURL: d.DownloadURL, ManifestURL: d.ManifestURL, ExpiresAt: *d.ExpiresAt}
 	}
 	return e, nil
 }

@@ -67,11 +67,11 @@ func TestAnExportOfTheRealListIsOfOnePositionWhileItIsWritten(t *testing.T) {
 		}})
 	}
 	job = in.await(t, job.ID, export.StatusCompleted)
-	url, _, err := in.Link(t.Context(), job)
+	links, err := in.Link(t.Context(), job)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, body := download(t, url)
+	_, body := download(t, links.File)
 	lines := bytes.Split(bytes.TrimSuffix([]byte(body), []byte("\n")), []byte("\n"))
 	if len(lines) != accounts || job.Rows != accounts {
 		t.Fatalf("the file has %d lines and the job says %d, want %d", len(lines), job.Rows, accounts)

@@ -46,7 +46,7 @@ type csvEncoder struct {
 
 func newCSVEncoder(fields []domain.Field) *csvEncoder { return &csvEncoder{fields: fields} }
 
-func (c *csvEncoder) Begin(dst []byte) []byte {
+func (c *csvEncoder) appendHeader(dst []byte) []byte {
 	for i, f := range c.fields {
 		if i > 0 {
 			dst = append(dst, ',')
@@ -56,7 +56,7 @@ func (c *csvEncoder) Begin(dst []byte) []byte {
 	return append(dst, "\r\n"...)
 }
 
-func (c *csvEncoder) Append(dst []byte, a *domain.Account) []byte {
+func (c *csvEncoder) appendAccount(dst []byte, a *domain.Account) []byte {
 	start := len(dst)
 	for i, f := range c.fields {
 		if i > 0 {
@@ -81,8 +81,6 @@ func (c *csvEncoder) Append(dst []byte, a *domain.Account) []byte {
 	}
 	return append(dst, "\r\n"...)
 }
-
-func (c *csvEncoder) End(dst []byte) []byte { return dst }
 
 // appendCell appends a guarded cell, in quotes where it needs them.
 func appendCell(dst []byte, s string) []byte {

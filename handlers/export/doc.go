@@ -22,6 +22,29 @@
 // # NDJSON
 //
 // An ndjson file holds one JSON object (RFC 8259) a line, with its members in the order of the
-// fields; unset fields are absent. Times are RFC 3339 in UTC. The same accounts
-// always give the same bytes.
+// fields; unset fields are absent. Times are RFC 3339 in UTC.
+//
+// # XLSX
+//
+// An xlsx file is a workbook (ECMA-376) with a sheet of a header and up to 1,048,575 accounts, then further
+// ones. Cells have types, so that no text is run as a formula and none needs a guard; they keep the format of text. Times
+// are dates in UTC, to the millisecond; one before March of 1900 and a number of more than 15 digits, which
+// a spreadsheet would change, are text. An unset field is a cell that is not there.
+//
+// # Parquet
+//
+// A parquet file has a column a field: UTF8, with a dictionary where the values are few, numbers without
+// sign, TIMESTAMP in nanoseconds UTC. A field that an account may lack is nullable. A row group holds at most
+// 122,880 accounts and about 12 MiB of text.
+//
+// # Compression
+//
+// csv and ndjson are compressed as a whole, which their file's extension tells; parquet within, page by page.
+// xlsx is a zip archive already. The same accounts always give the same bytes in every format
+// and compression.
+//
+// # Manifest
+//
+// Beside each file is a JSON document under its name and .manifest.json, which tells what the file holds: see
+// Manifest. It is there before the job is completed, has a signed URL of its own, and goes with the file.
 package export

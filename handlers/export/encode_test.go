@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/csv"
 	"encoding/json"
+	"io"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,15 +21,28 @@ import (
 
 // encode returns the bytes of a file.
 func encode(t interface{ Fatal(...any) }, format export.Format, fields []domain.Field, accounts ...domain.Account) []byte {
-	enc, err := export.NewEncoder(format, fields)
-	if err != nil {
+	return encodeAs(t, format, export.NoCompression, fields, slices.Values(accounts))
+}
+
+func encodeAs(t interface{ Fatal(...any) }, format export.Format, compression export.Compression, fields []domain.Field, accounts iter.Seq[domain.Account]) []byte {
+	var b bytes.Buffer
+	if err := encodeTo(&b, format, compression, fields, accounts); err != nil {
 		t.Fatal(err)
 	}
-	b := enc.Begin(nil)
-	for _, a := range accounts {
-		b = enc.Append(b, &a)
+	return b.Bytes()
+}
+
+func encodeTo(w io.Writer, format export.Format, compression export.Compression, fields []domain.Field, accounts iter.Seq[domain.Account]) error {
+	enc, err := export.NewEncoder(w, format, compression, fields)
+	if err != nil {
+		return err
 	}
-	return enc.End(b)
+	for a := range accounts {
+		if err := enc.Append(&a); err != nil {
+			return err
+		}
+	}
+	return enc.End()
 }
 
 var allFields = slices.Collect(domain.AllFields.All())
@@ -160,20 +175,24 @@ func plain(a domain.Account, f domain.Field) any {
 
 func BenchmarkEncode(b *testing.B) {
 	a := full()
-	for _, format := range []export.Format{export.CSV, export.NDJSON} {
-		b.Run(string(format), func(b *testing.B) {
-			enc, err := export.NewEncoder(format, allFields)
-			if err != nil {
-				b.Fatal(err)
+	for _, format := range export.Formats() {
+		for _, compression := range export.Compressions() {
+			if format == export.XLSX && compression != export.NoCompression {
+				continue
 			}
-			buf := make([]byte, 0, 1<<20)
-			b.ReportAllocs()
-			for b.Loop() {
-				if buf = enc.Append(buf, &a); len(buf) > 1<<19 {
-					buf = buf[:0]
+			b.Run(string(format)+"/"+string(compression), func(b *testing.B) {
+				enc, err := export.NewEncoder(io.Discard, format, compression, allFields)
+				if err != nil {
+					b.Fatal(err)
 				}
-			}
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "rows/s")
-		})
+				b.ReportAllocs()
+				for b.Loop() {
+					if err := enc.Append(&a); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+			})
+		}
 	}
 }

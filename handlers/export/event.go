@@ -59,5 +59,6 @@ type FileResult struct {
 	// DownloadURL serves until ExpiresAt, when the file is removed. An event may be read
 	// late, so that its URL lives as long as the file.
 	DownloadURL string
+	ManifestURL string // the same of the manifest; empty in events of before there were any
 	ExpiresAt   time.Time
 }

@@ -27,7 +27,7 @@ const (
 
 // expire removes the file of a completed job and then tells so. It may be repeated.
 func (s *Service) expire(ctx context.Context, j Job, reason string) error {
-	if err := s.cfg.Files.Delete(ctx, j.File()); err != nil {
+	if err := s.remove(ctx, j.File()); err != nil {
 		return fmt.Errorf("remove the file of export %s: %w", j.ID, err)
 	}
 	e := s.event(Expired, j)
@@ -92,7 +92,7 @@ func (s *Service) removeOrphans(ctx context.Context, app domain.AppID, test func
 		case err != nil:
 			errs = append(errs, err)
 			continue
-		case job.Status == StatusCompleted && job.File() == f.Name:
+		case job.Status == StatusCompleted && job.has(f.Name):
 			continue
 		case job.Status == StatusRunning && s.cfg.Now().Sub(job.lastEvent) < stuckAfter:
 			continue // another instance is writing it; when that died, the next attempt or sweep removes it

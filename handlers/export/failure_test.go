@@ -22,7 +22,7 @@ type refusing struct {
 	cause error // nil when it is not known
 }
 
-func (r refusing) Create(context.Context, export.FileName, export.Format) (export.Upload, error) {
+func (r refusing) Create(context.Context, export.FileName) (export.Upload, error) {
 	return nil, errors.Join(r.cause, errors.New("secret.place refuses secret"))
 }
 

@@ -259,6 +259,12 @@ func (in *instance) stored(t testing.TB) []string {
 	return names
 }
 
+// filesOf returns the names of the files that a completed job has, as stored does.
+func filesOf(j export.Job) []string {
+	name := j.ID + "/" + j.File().Name
+	return []string{name, name + ".manifest.json"}
+}
+
 // hold makes scans stop before an account until the returned function is called; reached is closed
 // when the first one gets there.
 func (l *list) hold(at int) (reached <-chan struct{}, release func()) {

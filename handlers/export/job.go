@@ -54,6 +54,7 @@ type Job struct {
 	recalled                   uint64 // position of the latest deletion that the file must not be older than
 	lastEvent                  time.Time
 	completedBy                string // id of the completed event that counts
+	hasManifest                bool   // beside the file
 	sequence                   uint64 // of the requested event
 }
 
@@ -97,7 +98,7 @@ func (j Job) fold(e Event) Job {
 		j.Status, j.Position, j.FinishedAt = StatusCompleted, e.Position, e.Time
 		j.Rows, j.Bytes, j.SHA256, j.ExpiresAt = e.Result.Rows, e.Result.Bytes, e.Result.SHA256, e.Result.ExpiresAt
 		j.Progress = Progress{Done: j.Rows, Total: j.Rows}
-		j.completedBy = e.ID
+		j.completedBy, j.hasManifest = e.ID, e.Result.ManifestURL != ""
 	case e.Type == Failed:
 		j.Status, j.Error, j.FinishedAt = StatusFailed, e.Reason, e.Time
 	case e.Type == Cancelled:
@@ -115,7 +116,12 @@ func (j Job) mustExpire() bool { return j.Status == StatusCompleted && j.Positio
 func (j Job) MinPosition() uint64 { return max(j.minPosition, j.Position) }
 
 // File returns the name of the file that a completed job has.
-func (j Job) File() FileName { return nameFile(j.App, j.ID, j.Spec.Format, j.Position) }
+func (j Job) File() FileName { return nameFile(j.Spec, j.ID, j.Position) }
+
+// has tells whether a completed job has a file of this name.
+func (j Job) has(name FileName) bool {
+	return name == j.File() || j.hasManifest && name == j.File().manifest()
+}
 
 // FileName tells where a file is kept. The zero value names none.
 type FileName struct {
@@ -126,6 +132,6 @@ type FileName struct {
 
 // nameFile gives files of different positions different names, so that an attempt never
 // replaces what another one wrote, unless by the same bytes.
-func nameFile(app domain.AppID, job string, format Format, position uint64) FileName {
-	return FileName{App: app, Job: job, Name: fmt.Sprintf("accounts-%s-%d.%s", app, position, format)}
+func nameFile(s Spec, job string, position uint64) FileName {
+	return FileName{App: s.App, Job: job, Name: fmt.Sprintf("accounts-%s-%d%s", s.App, position, Extension(s.Format, s.Compression))}
 }

@@ -21,9 +21,9 @@ func newNDJSONEncoder(fields []domain.Field) *ndjsonEncoder {
 	return e
 }
 
-func (e *ndjsonEncoder) Begin(dst []byte) []byte { return dst }
+func (e *ndjsonEncoder) appendHeader(dst []byte) []byte { return dst }
 
-func (e *ndjsonEncoder) Append(dst []byte, a *domain.Account) []byte {
+func (e *ndjsonEncoder) appendAccount(dst []byte, a *domain.Account) []byte {
 	dst = append(dst, '{')
 	first := true
 	for i, f := range e.fields {
@@ -47,8 +47,6 @@ func (e *ndjsonEncoder) Append(dst []byte, a *domain.Account) []byte {
 	}
 	return append(dst, "}\n"...)
 }
-
-func (e *ndjsonEncoder) End(dst []byte) []byte { return dst }
 
 const hexDigits = "0123456789abcdef"
 

@@ -45,7 +45,7 @@ type Queue interface {
 type Files interface {
 	// Create begins a file, which cannot be read before it is committed and then replaces one of
 	// the same name.
-	Create(ctx context.Context, name FileName, format Format) (Upload, error)
+	Create(ctx context.Context, name FileName) (Upload, error)
 	// Delete removes a file; one that is not there is no error.
 	Delete(ctx context.Context, name FileName) error
 	// All yields what is kept, leftovers of broken uploads too: of a job, or of all jobs of an

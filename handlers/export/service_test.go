@@ -19,7 +19,7 @@ func TestAnExportEndsInAFileThatItsURLServes(t *testing.T) {
 	w := newWorld(t, 1000)
 	in := w.start(t)
 	in.work(t)
-	for _, format := range []export.Format{export.CSV, export.NDJSON} {
+	for _, format := range export.Formats() {
 		t.Run(string(format), func(t *testing.T) {
 			ordered := in.order(t, "cmd-"+string(format), export.Spec{Format: format})
 			if ordered.Status != export.StatusQueued || ordered.RequestedBy != "alice" {
@@ -29,11 +29,11 @@ func TestAnExportEndsInAFileThatItsURLServes(t *testing.T) {
 				t.Errorf("the job is not known right after its order: %v", err)
 			}
 			job := in.await(t, ordered.ID, export.StatusCompleted)
-			url, until, err := in.Link(t.Context(), job)
-			if err != nil || time.Until(until) > export.DefaultURLLife {
-				t.Fatalf("link: %v until %v", err, until)
+			links, err := in.Link(t.Context(), job)
+			if err != nil || time.Until(links.Until) > export.DefaultURLLife {
+				t.Fatalf("link: %v until %v", err, links.Until)
 			}
-			res, body := download(t, url)
+			res, body := download(t, links.File)
 			if res.StatusCode != 200 {
 				t.Fatalf("GET answers %s: %s", res.Status, body)
 			}
@@ -122,18 +122,18 @@ func TestAnOrderThatCannotBeDoneIsRefusedByField(t *testing.T) {
 		spec  export.Spec
 		field string
 	}{
-		"no application":                {export.Spec{Format: export.CSV}, "app"},
-		"no format":                     {export.Spec{App: app}, "format"},
-		"a format that is to come":      {export.Spec{App: app, Format: "xlsx"}, "format"},
-		"an unknown format":             {export.Spec{App: app, Format: "doc"}, "format"},
-		"a compression that is to come": {export.Spec{App: app, Format: export.CSV, Compression: "gzip"}, "compression"},
-		"a field twice":                 {export.Spec{App: app, Format: export.CSV, Fields: []domain.Field{domain.FieldType, domain.FieldType}}, "fields"},
-		"an unknown field":              {export.Spec{App: app, Format: export.CSV, Fields: []domain.Field{99}}, "fields"},
-		"an empty choice":               {export.Spec{App: app, Format: export.CSV, UserIDs: []domain.UserID{}}, "user_ids"},
-		"too many accounts":             {export.Spec{App: app, Format: export.CSV, UserIDs: many}, "user_ids"},
-		"a user id with a space":        {export.Spec{App: app, Format: export.CSV, UserIDs: ids("a b")}, "user_ids"},
-		"ids and a filter":              {export.Spec{App: app, Format: export.CSV, UserIDs: ids("a"), Filter: domain.Filter{Text: "x"}}, "filter"},
-		"a filter of no type":           {export.Spec{App: app, Format: export.CSV, Filter: domain.Filter{Type: "x"}}, "type"},
+		"no application":         {export.Spec{Format: export.CSV}, "app"},
+		"no format":              {export.Spec{App: app}, "format"},
+		"an unknown format":      {export.Spec{App: app, Format: "doc"}, "format"},
+		"an unknown compression": {export.Spec{App: app, Format: export.CSV, Compression: "zip"}, "compression"},
+		"a compressed workbook":  {export.Spec{App: app, Format: export.XLSX, Compression: export.Gzip}, "compression"},
+		"a field twice":          {export.Spec{App: app, Format: export.CSV, Fields: []domain.Field{domain.FieldType, domain.FieldType}}, "fields"},
+		"an unknown field":       {export.Spec{App: app, Format: export.CSV, Fields: []domain.Field{99}}, "fields"},
+		"an empty choice":        {export.Spec{App: app, Format: export.CSV, UserIDs: []domain.UserID{}}, "user_ids"},
+		"too many accounts":      {export.Spec{App: app, Format: export.CSV, UserIDs: many}, "user_ids"},
+		"a user id with a space": {export.Spec{App: app, Format: export.CSV, UserIDs: ids("a b")}, "user_ids"},
+		"ids and a filter":       {export.Spec{App: app, Format: export.CSV, UserIDs: ids("a"), Filter: domain.Filter{Text: "x"}}, "filter"},
+		"a filter of no type":    {export.Spec{App: app, Format: export.CSV, Filter: domain.Filter{Type: "x"}}, "type"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := in.Order(t.Context(), export.Request{ID: "c", Actor: "alice"}, c.spec)
@@ -246,11 +246,11 @@ func TestAJobOfAWorkerThatStopsIsDoneByAnother(t *testing.T) {
 	release()
 	other.work(t)
 	done := other.await(t, job.ID, export.StatusCompleted)
-	url, _, err := other.Link(t.Context(), done)
+	links, err := other.Link(t.Context(), done)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, body := download(t, url); body != string(encode(t, export.CSV, allFields, w.list.accounts...)) {
+	if _, body := download(t, links.File); body != string(encode(t, export.CSV, allFields, w.list.accounts...)) {
 		t.Error("the file is not that of an undisturbed export")
 	}
 }
@@ -270,11 +270,11 @@ func TestAJobOfAWorkerThatDiesIsDoneByAnother(t *testing.T) {
 	})
 	release()
 	done := other.await(t, job.ID, export.StatusCompleted)
-	url, _, err := other.Link(t.Context(), done)
+	links, err := other.Link(t.Context(), done)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, body := download(t, url); body != string(encode(t, export.NDJSON, allFields, w.list.accounts...)) {
+	if _, body := download(t, links.File); body != string(encode(t, export.NDJSON, allFields, w.list.accounts...)) {
 		t.Error("the file is not that of an undisturbed export")
 	}
 }
@@ -301,14 +301,14 @@ func TestOfTwoWorkersAtOneJobOneCounts(t *testing.T) {
 	wg.Wait()
 	done := in.await(t, job.ID, export.StatusCompleted)
 	names := in.stored(t)
-	if want := []string{job.ID + "/" + done.File().Name}; !slices.Equal(names, want) {
+	if want := filesOf(done); !slices.Equal(names, want) {
 		t.Errorf("stored are %v, want %v", names, want)
 	}
-	url, _, err := in.Link(t.Context(), done)
+	links, err := in.Link(t.Context(), done)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, body := download(t, url)
+	_, body := download(t, links.File)
 	if sum := sha256.Sum256([]byte(body)); hex.EncodeToString(sum[:]) != done.SHA256 {
 		t.Error("the file is not the one that the job tells of")
 	}

@@ -8,21 +8,6 @@ import (
 	"rollcall/domain"
 )
 
-// Format is how a file is written.
-type Format string
-
-// The formats.
-const (
-	CSV    Format = "csv"
-	NDJSON Format = "ndjson"
-)
-
-// Compression is how a file is compressed.
-type Compression string
-
-// NoCompression leaves a file as it is. It is the only one so far.
-const NoCompression Compression = "none"
-
 // Spec tells which accounts of an application a file holds and how.
 type Spec struct {
 	App    domain.AppID
@@ -75,21 +60,15 @@ type addError func(field string, code domain.Code, format string, args ...any)
 
 // checkForm checks how the file is to be written.
 func (s Spec) checkForm(add addError) {
-	switch s.Format {
-	case CSV, NDJSON:
-	case "":
-		add("format", domain.CodeRequired, "one of csv, ndjson")
-	case "xlsx", "parquet":
-		add("format", domain.CodeBadValue, "%s is not available yet; use csv or ndjson", s.Format)
-	default:
-		add("format", domain.CodeBadValue, "one of csv, ndjson")
-	}
-	switch s.Compression {
-	case NoCompression:
-	case "gzip", "zstd":
-		add("compression", domain.CodeBadValue, "%s is not available yet; use none", s.Compression)
-	default:
-		add("compression", domain.CodeBadValue, "only none")
+	switch {
+	case s.Format == "":
+		add("format", domain.CodeRequired, oneOf(Formats()))
+	case !slices.Contains(Formats(), s.Format):
+		add("format", domain.CodeBadValue, oneOf(Formats()))
+	case !slices.Contains(Compressions(), s.Compression):
+		add("compression", domain.CodeBadValue, oneOf(Compressions()))
+	case !s.Format.allows(s.Compression):
+		add("compression", domain.CodeBadValue, "only none with %s, which is compressed already", s.Format)
 	}
 	var seen domain.Fields
 	for _, f := range s.Fields {

@@ -6,7 +6,6 @@ import (
 	"iter"
 	"math"
 	"strconv"
-	"time"
 
 	"rollcall/domain"
 )
@@ -122,19 +121,4 @@ func (s *Service) replay(ctx context.Context, app domain.AppID, id string, yield
 			return
 		}
 	}
-}
-
-// Link mints a URL that serves the job's file, and tells until when. Both are zero for a
-// job without a file. A URL never outlives its file.
-func (s *Service) Link(ctx context.Context, j Job) (url string, until time.Time, err error) {
-	now := s.cfg.Now()
-	if j.Status != StatusCompleted || j.mustExpire() || !now.Before(j.ExpiresAt) {
-		return "", time.Time{}, nil
-	}
-	life := min(s.cfg.URLLife, j.ExpiresAt.Sub(now))
-	url, err = s.cfg.Files.URL(ctx, j.File(), life)
-	if err != nil {
-		return "", time.Time{}, err
-	}
-	return url, now.Add(life), nil
 }

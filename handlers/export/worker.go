@@ -93,7 +93,7 @@ func (s *Service) attempt(ctx context.Context, t *task, job *Job) error {
 	var w *fileWriter
 	err = s.cfg.Accounts.Scan(ctx, selection, func(snap domain.Snapshot) error {
 		var err error
-		w, err = s.write(ctx, *job, snap)
+		w, err = s.write(ctx, *job, started.Time, snap)
 		return err
 	})
 	if err != nil {
@@ -142,19 +142,19 @@ func (s *Service) removeLeftovers(ctx context.Context, job Job) error {
 
 // write writes the accounts to a file that is not committed yet. It returns the writer with an
 // error too.
-func (s *Service) write(ctx context.Context, job Job, snap domain.Snapshot) (*fileWriter, error) {
-	name := nameFile(job.App, job.ID, job.Spec.Format, snap.Position)
+func (s *Service) write(ctx context.Context, job Job, started time.Time, snap domain.Snapshot) (*fileWriter, error) {
+	name := nameFile(job.Spec, job.ID, snap.Position)
 	w, err := newFileWriter(ctx, s.cfg.Files, name, job.Spec)
 	if err != nil {
 		return nil, err
 	}
-	w.position = snap.Position
+	w.position, w.started = snap.Position, started
 	stop := s.report(ctx, job, w, int64(snap.Total))
 	defer stop()
-	return w, w.writeAll(ctx, snap)
+	return w, w.writeAll(snap)
 }
 
-// complete makes the file readable and tells so. Whichever event finished the job
+// complete makes the file and its manifest readable and tells so. Whichever event finished the job
 // first counts; when it is not this one the file is removed.
 func (s *Service) complete(ctx context.Context, job Job, w *fileWriter) error {
 	if err := w.commit(); err != nil {
@@ -162,10 +162,13 @@ func (s *Service) complete(ctx context.Context, job Job, w *fileWriter) error {
 	}
 	e := s.event(Completed, job)
 	e.Spec.Format, e.Position = job.Spec.Format, w.position
-	e.Result = FileResult{Rows: w.rows.Load(), Bytes: w.bytes.Load(), SHA256: w.sum(), ExpiresAt: e.Time.Add(s.cfg.FileLife)}
-	var err error
-	if e.Result.DownloadURL, err = s.cfg.Files.URL(ctx, w.name, s.cfg.FileLife); err != nil {
-		return fmt.Errorf("%w: sign the download URL: %w", errStore, err)
+	m := manifestOf(job, w, e.Time)
+	links, err := s.describe(ctx, w.name, m)
+	if err != nil {
+		return errors.Join(err, s.settle(context.WithoutCancel(ctx), e, w.name))
+	}
+	e.Result = FileResult{
+		Rows: m.Rows, Bytes: m.Bytes, SHA256: m.SHA256, DownloadURL: links.File, ManifestURL: links.Manifest, ExpiresAt: e.Time.Add(s.cfg.FileLife),
 	}
 	_, err = s.cfg.Events.Publish(ctx, e, true)
 	// The last word must be heard even when the job has just been stopped.
@@ -198,7 +201,7 @@ func (s *Service) settle(ctx context.Context, e Event, name FileName) error {
 	if now.completedBy == e.ID || (now.Status == StatusCompleted && now.File() == name) {
 		return s.keepPromise(ctx, e.App, e.Job)
 	}
-	return s.cfg.Files.Delete(ctx, name)
+	return s.remove(ctx, name)
 }
 
 // keepPromise makes a job that is completed but whose file is gone expire: an attempt that took the
@@ -208,13 +211,20 @@ func (s *Service) keepPromise(ctx context.Context, app domain.AppID, id string) 
 	if err != nil || now.Status != StatusCompleted {
 		return err
 	}
+	missing := 1
+	if now.hasManifest {
+		missing++
+	}
 	for f, err := range s.cfg.Files.All(ctx, app, id) {
 		if err != nil {
 			return fmt.Errorf("look for the file of export %s: %w", id, err)
 		}
-		if f.Name == now.File() {
-			return nil
+		if now.has(f.Name) {
+			missing--
 		}
+	}
+	if missing == 0 {
+		return nil
 	}
 	return s.expire(ctx, now, reasonLost)
 }

@@ -14,8 +14,7 @@ import (
 )
 
 const (
-	flushBytes    = 128 << 10 // how much is encoded before it is written
-	checkRows     = 256       // how many rows go by between two looks at the context
+	checkRows     = 256 // how many rows go by between two looks at the context
 	progressEvery = 500 * time.Millisecond
 )
 
@@ -24,61 +23,65 @@ const (
 type fileWriter struct {
 	name     FileName
 	position uint64
+	started  time.Time
 	rows     atomic.Int64
 	bytes    atomic.Int64
 
+	ctx    context.Context // of the one attempt that writes
 	upload Upload
 	hash   hash.Hash
 	enc    Encoder
 }
 
+// newFileWriter returns a writer that ends with ctx.
 func newFileWriter(ctx context.Context, files Files, name FileName, spec Spec) (*fileWriter, error) {
-	enc, err := NewEncoder(spec.Format, spec.Fields)
-	if err != nil {
-		return nil, err
-	}
-	upload, err := files.Create(ctx, name, spec.Format)
+	upload, err := files.Create(ctx, name)
 	if err != nil {
 		return nil, fmt.Errorf("%w: begin the file: %w", errStore, err)
 	}
-	return &fileWriter{name: name, upload: upload, hash: sha256.New(), enc: enc}, nil
+	w := &fileWriter{name: name, ctx: ctx, upload: upload, hash: sha256.New()}
+	if w.enc, err = NewEncoder(w, spec.Format, spec.Compression, spec.Fields); err != nil {
+		upload.Abort()
+		return nil, err
+	}
+	return w, nil
 }
 
 // writeAll encodes and writes all accounts of a snapshot. Memory does not grow with them.
-func (w *fileWriter) writeAll(ctx context.Context, snap domain.Snapshot) error {
-	buf := w.enc.Begin(make([]byte, 0, flushBytes+flushBytes/4))
+func (w *fileWriter) writeAll(snap domain.Snapshot) error {
 	var rows int64
+	var account domain.Account // one for all: it is passed to an interface and would be allocated anew for each
 	for a, err := range snap.Accounts {
 		if err != nil {
 			return fmt.Errorf("read the accounts: %w", err)
 		}
 		if rows++; rows%checkRows == 0 {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
+			if w.ctx.Err() != nil {
+				return context.Cause(w.ctx)
 			}
 			w.rows.Store(rows)
 		}
-		if buf = w.enc.Append(buf, &a); len(buf) >= flushBytes {
-			if err := w.flush(buf); err != nil {
-				return err
-			}
-			buf = buf[:0]
+		account = a
+		if err := w.enc.Append(&account); err != nil {
+			return err
 		}
 	}
 	w.rows.Store(rows)
-	return w.flush(w.enc.End(buf))
+	return w.enc.End()
 }
 
-func (w *fileWriter) flush(b []byte) error {
-	if len(b) == 0 {
-		return nil
+// Write takes what the encoder writes.
+func (w *fileWriter) Write(b []byte) (int, error) {
+	if w.ctx.Err() != nil {
+		return 0, context.Cause(w.ctx)
 	}
 	w.hash.Write(b) // never fails
-	if _, err := w.upload.Write(b); err != nil {
-		return fmt.Errorf("%w: write the file: %w", errStore, err)
+	n, err := w.upload.Write(b)
+	w.bytes.Add(int64(n))
+	if err != nil {
+		return n, fmt.Errorf("%w: write the file: %w", errStore, err)
 	}
-	w.bytes.Add(int64(len(b)))
-	return nil
+	return n, nil
 }
 
 func (w *fileWriter) commit() error {

@@ -25,7 +25,7 @@ type Exports interface {
 	List(ctx context.Context, app domain.AppID, limit int, after string) (jobs []export.Job, next string, err error)
 	Cancel(ctx context.Context, req export.Request, app domain.AppID, id string) (export.Job, error)
 	Watch(ctx context.Context, app domain.AppID, id string) iter.Seq2[export.Event, error]
-	Link(ctx context.Context, j export.Job) (url string, until time.Time, err error)
+	Link(ctx context.Context, j export.Job) (export.Links, error)
 }
 
 // Export is a job as JSON. What has not happened is absent.
@@ -33,8 +33,8 @@ type Export struct {
 	ID          string             `json:"id"`
 	App         domain.AppID       `json:"app"`
 	Status      export.Status      `json:"status" enum:"queued,running,completed,failed,cancelled,expired"`
-	Format      export.Format      `json:"format" enum:"csv,ndjson"`
-	Compression export.Compression `json:"compression"`
+	Format      export.Format      `json:"format" enum:"csv,ndjson,xlsx,parquet"`
+	Compression export.Compression `json:"compression" enum:"none,gzip,zstd"`
 	Fields      []string           `json:"fields" nullable:"false"`
 	UserCount   int                `json:"user_count,omitempty" doc:"How many accounts were named by user_ids"`
 	Filter      *ExportFilter      `json:"filter,omitempty"`
@@ -44,7 +44,8 @@ type Export struct {
 	Bytes       *int64             `json:"bytes,omitempty"`
 	SHA256      string             `json:"sha256,omitempty" doc:"Of the file, in hexadecimal digits"`
 	DownloadURL string             `json:"download_url,omitempty" doc:"Serves the file to whoever has it; made anew for each answer"`
-	URLExpires  *time.Time         `json:"download_url_expires_at,omitempty"`
+	ManifestURL string             `json:"manifest_url,omitempty" doc:"Serves what describes the file, the same way"`
+	URLExpires  *time.Time         `json:"download_url_expires_at,omitempty" doc:"When both URLs end"`
 	ExpiresAt   *time.Time         `json:"expires_at,omitempty" doc:"When the file is removed"`
 	Error       string             `json:"error,omitempty" doc:"Why it failed or expired early"`
 	RequestedAt time.Time          `json:"requested_at"`
@@ -82,12 +83,12 @@ func (h *Handler) exportOf(ctx context.Context, j export.Job) Export {
 	if j.SHA256 != "" {
 		e.Rows, e.Bytes = &j.Rows, &j.Bytes
 	}
-	url, until, err := h.Exports.Link(ctx, j)
+	links, err := h.Exports.Link(ctx, j)
 	if err != nil {
 		h.logger.LogAttrs(ctx, slog.LevelError, "no URL could be made for an export", slog.String("job", j.ID), slog.Any("error", err))
 		return e
 	}
-	e.DownloadURL, e.URLExpires = url, moment(until)
+	e.DownloadURL, e.ManifestURL, e.URLExpires = links.File, links.Manifest, moment(links.Until)
 	return e
 }
 
@@ -155,11 +156,11 @@ func (h *Handler) registerExports() {
 func exportSchema() *huma.Schema {
 	field := enumSchema("", domain.AllFields.Names()...)
 	return object([]string{"format"}, map[string]*huma.Schema{
-		"format":      enumSchema("", export.CSV, export.NDJSON),
+		"format":      enumSchema("", export.Formats()...),
 		"user_ids":    listSchema(userIDSchema(), domain.MaxSelectedIDs, "The accounts; not together with filter"),
 		"filter":      object(nil, map[string]*huma.Schema{"type": enumSchema("", domain.TypeNormal, domain.TypeAdmin), "q": stringSchema("Occurs in the user id or the nickname, at most %d bytes of UTF-8", domain.MaxSearchTextBytes)}),
 		"fields":      listSchema(field, len(domain.AllFields.Names()), "The columns in their order; all when left out"),
-		"compression": enumSchema("", export.NoCompression),
+		"compression": enumSchema("Of csv and ndjson as a whole, of parquet within; xlsx takes none alone", export.Compressions()...),
 	})
 }
 

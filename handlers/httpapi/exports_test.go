@@ -49,7 +49,7 @@ func TestACompletedExportHasAFreshURL(t *testing.T) {
 	e := r.order(t, `{"format":"ndjson","user_ids":["a","b"]}`)
 	r.exports.happen(e.ID, export.StatusCompleted, export.Event{Type: export.Completed, Result: export.FileResult{SHA256: "ab", Rows: 0, Bytes: 0}})
 	a := r.call(t, request{method: "GET", path: exports + "/" + e.ID}).status(t, 200)
-	if body := string(a.body); !strings.Contains(body, `"rows":0,"bytes":0,"sha256":"ab","download_url":"http://files.example/`) {
+	if body := string(a.body); !strings.Contains(body, `"rows":0,"bytes":0,"sha256":"ab","download_url":"http://files.example/`+e.ID+`","manifest_url":"http://files.example/`+e.ID+`.manifest.json"`) {
 		t.Errorf("shown %s", body)
 	}
 }

@@ -138,9 +138,10 @@ func (p *playedExports) await(ctx context.Context, id string, i int) (export.Eve
 	}
 }
 
-func (p *playedExports) Link(_ context.Context, j export.Job) (string, time.Time, error) {
+func (p *playedExports) Link(_ context.Context, j export.Job) (export.Links, error) {
 	if j.Status != export.StatusCompleted {
-		return "", time.Time{}, nil
+		return export.Links{}, nil
 	}
-	return "http://files.example/" + j.ID, time.Unix(2e9, 0), nil
+	file := "http://files.example/" + j.ID
+	return export.Links{File: file, Manifest: file + ".manifest.json", Until: time.Unix(2e9, 0)}, nil
 }

@@ -168,7 +168,7 @@ func TestWhatIsTooLargeIsRefused(t *testing.T) {
 		t.Errorf("%d of them are in the stream", len(all))
 	}
 	for _, m := range []*nats.Msg{
-		order("create", "7", of(body)), order("export", "8", of(exportBody)), order("create", "9", "{}", "X-Note", of(header-1000)),
+		order("create", "7", of(body)), order("export", "8", `"`+of(exportBody-2)+`"`), order("create", "9", "{}", "X-Note", of(header-1000)),
 	} {
 		send(t, js, m)
 	}

@@ -336,8 +336,9 @@ func TestAMessageThatIsLostOnItsWayIsNotOvertaken(t *testing.T) {
 		Concurrency: 8, Order: bySubject, SoleOwner: true, AckWait: 100 * time.Millisecond,
 	})
 	// What another client gets of the same consumer is lost to the subscriber.
-	thief, err := node.connect(t).Consumer(t.Context(), "WORK", "workers")
-	must(t, err)
+	names := stream.ConsumerNames(t.Context())
+	thief, err := node.connect(t).Consumer(t.Context(), "WORK", <-names.Name())
+	must(t, errors.Join(err, names.Err()))
 	batch, err := thief.Fetch(5, jetstream.FetchMaxWait(patience))
 	must(t, err)
 	fill(t, js, n, 1)

@@ -97,7 +97,7 @@ func list(ctx context.Context, s *files.Store) error {
 }
 
 func write(ctx context.Context, s *files.Store, content string) error {
-	up, err := s.Create(ctx, file, export.CSV)
+	up, err := s.Create(ctx, file)
 	if err != nil {
 		return err
 	}

@@ -75,7 +75,7 @@ func regularFiles(t *testing.T, folder string) []string {
 
 func (f *fixture) put(t *testing.T, name export.FileName, content string) {
 	t.Helper()
-	up, err := f.store.Create(t.Context(), name, export.CSV)
+	up, err := f.store.Create(t.Context(), name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,5 +246,31 @@ func TestAStoreThatCannotWorkIsRefused(t *testing.T) {
 				t.Errorf("opened %v", s)
 			}
 		})
+	}
+}
+
+func TestAFileIsServedAsWhatItsNameEndsWith(t *testing.T) {
+	f := newFixture(t)
+	for name, want := range map[string]string{
+		"accounts-shop-42.ndjson":            "application/x-ndjson",
+		"accounts-shop-42.xlsx":              "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+		"accounts-shop-42.parquet":           "application/vnd.apache.parquet",
+		"accounts-shop-42.csv.gz":            "application/gzip",
+		"accounts-shop-42.ndjson.zst":        "application/zstd",
+		"accounts-shop-42.csv.manifest.json": "application/json",
+		"accounts-shop-42":                   "application/octet-stream",
+	} {
+		n := file
+		n.Name = name
+		f.put(t, n, content)
+		link, err := f.store.URL(t.Context(), n, time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// A client that asks for compressed content gets the file's own bytes, which its hash is of.
+		res, body := do(t, http.MethodGet, link, "Accept-Encoding", "gzip")
+		if got := res.Header.Get("Content-Type"); got != want || body != content || res.Header.Get("Content-Encoding") != "" {
+			t.Errorf("%s is served as %q: %q", name, got, body)
+		}
 	}
 }

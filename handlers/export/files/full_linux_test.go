@@ -47,7 +47,7 @@ func TestAFolderWithoutSpaceSaysSoAndKeepsNothingHalfWritten(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer s.Close()
-			up, err := s.Create(t.Context(), export.FileName{App: "shop", Job: strings.Repeat("0", jobIDLength), Name: "a.csv"}, export.CSV)
+			up, err := s.Create(t.Context(), export.FileName{App: "shop", Job: strings.Repeat("0", jobIDLength), Name: "a.csv"})
 			if err != nil {
 				t.Fatal(err)
 			}

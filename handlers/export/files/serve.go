@@ -6,7 +6,6 @@ import (
 	"mime"
 	"net/http"
 	"path"
-	"strings"
 
 	"gocloud.dev/gcerrors"
 
@@ -15,14 +14,25 @@ import (
 
 const cacheControl = "private, no-store"
 
-// contentType returns the media type of a format: RFC 4180 section 3, and the type that NDJSON
-// is commonly sent as.
-func contentType(f export.Format) string {
-	switch f {
-	case export.CSV:
-		return "text/csv; charset=utf-8"
-	case export.NDJSON:
+// contentType returns the media type of a file by the end of its name: as registered with IANA and, where
+// nothing is, what is commonly sent. A compressed file is served as what it is, for its hash is of
+// the compressed bytes.
+func contentType(name string) string {
+	switch path.Ext(name) {
+	case ".csv":
+		return "text/csv; charset=utf-8" // RFC 4180 section 3
+	case ".ndjson":
 		return "application/x-ndjson"
+	case ".xlsx":
+		return "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+	case ".parquet":
+		return "application/vnd.apache.parquet"
+	case ".gz":
+		return "application/gzip" // RFC 6713
+	case ".zst":
+		return "application/zstd" // RFC 8878 section 7.1
+	case ".json":
+		return "application/json"
 	}
 	return "application/octet-stream"
 }
@@ -71,7 +81,7 @@ func (s *Store) serve(w http.ResponseWriter, r *http.Request, name export.FileNa
 	}
 	defer body.Close()
 	h := w.Header()
-	h.Set("Content-Type", contentType(export.Format(strings.TrimPrefix(path.Ext(name.Name), "."))))
+	h.Set("Content-Type", contentType(name.Name))
 	h.Set("Content-Disposition", disposition(name.Name))
 	if attrs.ETag != "" {
 		h.Set("ETag", attrs.ETag)

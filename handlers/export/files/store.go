@@ -161,11 +161,11 @@ func parseKey(k string) (export.FileName, bool) {
 }
 
 // Create begins a file.
-func (s *Store) Create(ctx context.Context, name export.FileName, format export.Format) (export.Upload, error) {
+func (s *Store) Create(ctx context.Context, name export.FileName) (export.Upload, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	u := &upload{store: s, ctx: ctx, cancel: cancel}
 	w, err := s.bucket.NewWriter(ctx, key(name), &blob.WriterOptions{
-		ContentType:        contentType(format),
+		ContentType:        contentType(name.Name),
 		ContentDisposition: disposition(name.Name),
 		CacheControl:       cacheControl,
 		BeforeWrite: func(as func(any) bool) error {

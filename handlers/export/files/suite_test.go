@@ -30,7 +30,7 @@ func inEach(t *testing.T, test func(*testing.T, *fixture)) {
 // begin writes to a new file.
 func (f *fixture) begin(t *testing.T, ctx context.Context, name export.FileName, content string) export.Upload {
 	t.Helper()
-	up, err := f.store.Create(ctx, name, export.CSV)
+	up, err := f.store.Create(ctx, name)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -153,7 +153,7 @@ func eventOf(typ export.EventType) export.Event {
 		e.Progress, e.Position = export.Progress{Done: 0, Total: 0}, 7
 	case export.Completed:
 		e.Spec.Format, e.Position = export.NDJSON, 7
-		e.Result = export.FileResult{SHA256: fmt.Sprintf("%064x", 1), DownloadURL: "https://files.example/x?signature=y", ExpiresAt: at}
+		e.Result = export.FileResult{SHA256: fmt.Sprintf("%064x", 1), DownloadURL: "https://files.example/x?signature=y", ManifestURL: "https://files.example/x.manifest.json?signature=y", ExpiresAt: at}
 	case export.Interrupted:
 		e.Attempt, e.Reason = 1, "the service is stopping"
 	case export.Recalled:

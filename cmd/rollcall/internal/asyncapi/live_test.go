@@ -53,7 +53,7 @@ func commands() []sent {
 		cmd("c1", "export", `{"format": "csv"}`, "accepted", "", "traceparent", trace, "ce-correlationid", "all-of-it"),
 		cmd("c2", "export", `{"format": "ndjson", "filter": {"q": "가", "type": "admin"}, "fields": ["user_id"]}`, "accepted", ""),
 		cmd("c3", "export", `{"format": "ndjson", "user_ids": ["a", "nobody"], "compression": "none"}`, "accepted", ""),
-		cmd("c4", "export", `{"format": "xlsx"}`, "rejected", "validation_failed"),
+		cmd("c4", "export", `{"format": "doc"}`, "rejected", "validation_failed"),
 		cmd("d1", "delete", `{"user_ids": ["a", "nobody"]}`, "accepted", ""),
 		cmd("d2", "delete", `{"user_ids": ["nobody"]}`, "accepted", ""),
 		cmd("d3", "delete", `{"user_id": "x.y*>%"}`, "accepted", ""),

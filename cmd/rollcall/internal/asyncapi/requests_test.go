@@ -227,7 +227,7 @@ func refused() map[string][]message {
 			body(`{}`), body(`{"user_id": "a", "user_ids": ["b"]}`), body(`{"user_ids": []}`), body(`{"user_ids": ["a", "a"]}`), body(`{"user_ids": "a"}`),
 		},
 		"export": {
-			body(`{"format": "xlsx"}`), body(`{"format": "csv", "compression": "gzip"}`), body(`{"format": "csv", "fields": ["nick"]}`),
+			body(`{"format": "doc"}`), body(`{"format": "csv", "compression": "zip"}`), body(`{"format": "xlsx", "compression": "gzip"}`), body(`{"format": "csv", "fields": ["nick"]}`),
 			body(`{"format": "csv", "fields": ["user_id", "user_id"]}`), body(`{"format": "csv", "user_ids": []}`),
 			body(`{"format": "csv", "user_ids": ["a"], "filter": {"type": "admin"}}`), body(`{"format": "csv", "filter": {"type": "root"}}`),
 			body(`{"format": "csv", "filter": {"q": "` + strings.Repeat("q", domain.MaxSearchTextBytes+1) + `"}}`),

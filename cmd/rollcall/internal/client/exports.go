@@ -19,12 +19,14 @@ type Export struct {
 	App          string    `json:"app"`
 	Status       string    `json:"status"`
 	Format       string    `json:"format"`
+	Compression  string    `json:"compression,omitempty"`
 	Progress     Progress  `json:"progress"`
 	Position     uint64    `json:"position,omitempty"`
 	Rows         int64     `json:"rows,omitempty"`
 	Bytes        int64     `json:"bytes,omitempty"`
 	SHA256       string    `json:"sha256,omitempty"`
 	DownloadURL  string    `json:"download_url,omitempty"`
+	ManifestURL  string    `json:"manifest_url,omitempty"`
 	URLExpiresAt time.Time `json:"download_url_expires_at,omitzero"` // the URL's end; made anew for each answer
 	RequestedAt  time.Time `json:"requested_at"`
 	RequestedBy  string    `json:"requested_by"`
@@ -63,10 +65,11 @@ func (e Export) Finished() bool {
 
 // ExportOrder tells what is exported: the accounts named, else those of the filter, else all.
 type ExportOrder struct {
-	Format  string        `json:"format"`
-	UserIDs []string      `json:"user_ids,omitempty"`
-	Filter  *ExportFilter `json:"filter,omitempty"`
-	Fields  []string      `json:"fields,omitempty"`
+	Format      string        `json:"format"`
+	Compression string        `json:"compression,omitempty"`
+	UserIDs     []string      `json:"user_ids,omitempty"`
+	Filter      *ExportFilter `json:"filter,omitempty"`
+	Fields      []string      `json:"fields,omitempty"`
 }
 
 // ExportFilter is the filter of a list.

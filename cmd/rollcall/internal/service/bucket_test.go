@@ -74,7 +74,7 @@ func TestExportsWaitForABucketThatGoesAwayAndTheServiceDoesNot(t *testing.T) {
 		t.Fatalf("the export is %s with %d rows (%v): %s", e.Status, e.Rows, err, e.Error)
 	}
 	checkDownload(t, c, e)
-	if kept := bucket.Files(t); len(kept) != 1 {
+	if kept := bucket.Files(t); len(kept) != 2 { // the file and its manifest
 		t.Errorf("the bucket keeps %v", kept)
 	}
 	if strings.Contains(logged.String(), s3test.SecretKey) {

@@ -25,7 +25,7 @@ func (m *metrics) registerReads() {
 		Name: "rollcall_lease_held", Help: "1 while this instance is the one that does what only one may.",
 	}, []string{"lease"})
 	m.registry.MustRegister(m.erased, m.leases)
-	for _, format := range []export.Format{export.CSV, export.NDJSON} {
+	for _, format := range export.Formats() {
 		for _, outcome := range []export.AttemptOutcome{export.AttemptCompleted, export.AttemptFailed} {
 			m.exportTook.WithLabelValues(string(format), string(outcome))
 		}
