@@ -162,11 +162,15 @@ func (s *subscription) takeOneByOne(ctx context.Context) {
 	}
 }
 
+// pullHeartbeat is how often the server says that it knows of a request for messages. A request that got lost, such as on the way to a leader
+// that has just stopped, is made again after two are missing.
+const pullHeartbeat = time.Second
+
 // receive takes messages from the stream, with up to ahead of them on their way, until the subscription
 // ends or it has taken most of them, unless that is zero. It outlives faults of the connection and the
 // server. What arrives when the subscription has ended is held, to be given back.
 func (s *subscription) receive(ctx context.Context, ahead, most int, use func(*delivery)) {
-	opts := []jetstream.PullMessagesOpt{jetstream.PullMaxMessages(ahead)}
+	opts := []jetstream.PullMessagesOpt{jetstream.PullMaxMessages(ahead), jetstream.PullHeartbeat(pullHeartbeat)}
 	if most > 0 {
 		opts = append(opts, jetstream.StopAfter(most))
 	}
