@@ -102,6 +102,18 @@ var shapes = map[string]func(*testing.T) service.Config{
 	"cluster":  func(t *testing.T) service.Config { return clusterConfig(t, storetest.RunDeployment(t)) },
 }
 
+// inEachShape runs a check on a service of each shape.
+func inEachShape(t *testing.T, check func(*testing.T, *service.Service)) {
+	t.Helper()
+	for name, shape := range shapes {
+		t.Run(name, func(t *testing.T) {
+			s := start(t, shape(t))
+			defer stop(t, s)
+			check(t, s)
+		})
+	}
+}
+
 // clusterConfig is that of one instance of several.
 func clusterConfig(t *testing.T, d *storetest.Deployment) service.Config {
 	cfg := config(t.TempDir())
@@ -114,13 +126,7 @@ func clusterConfig(t *testing.T, d *storetest.Deployment) service.Config {
 }
 
 func TestEachRoleMayDoOverNATSWhatTheTableSaysAndNothingElse(t *testing.T) {
-	for name, shape := range shapes {
-		t.Run(name, func(t *testing.T) {
-			s := start(t, shape(t))
-			defer stop(t, s)
-			checkRights(t, s)
-		})
-	}
+	inEachShape(t, checkRights)
 }
 
 func checkRights(t *testing.T, s *service.Service) {
@@ -154,15 +160,7 @@ func checkRights(t *testing.T, s *service.Service) {
 	}
 }
 
-func TestNobodyConnectsToNATSWithoutAToken(t *testing.T) {
-	for name, shape := range shapes {
-		t.Run(name, func(t *testing.T) {
-			s := start(t, shape(t))
-			defer stop(t, s)
-			checkNobody(t, s)
-		})
-	}
-}
+func TestNobodyConnectsToNATSWithoutAToken(t *testing.T) { inEachShape(t, checkNobody) }
 
 func checkNobody(t *testing.T, s *service.Service) {
 	t.Helper()
@@ -179,15 +177,7 @@ func checkNobody(t *testing.T, s *service.Service) {
 	}
 }
 
-func TestARevokedTokenIsCutOffFromNATS(t *testing.T) {
-	for name, shape := range shapes {
-		t.Run(name, func(t *testing.T) {
-			s := start(t, shape(t))
-			defer stop(t, s)
-			checkRevoked(t, s)
-		})
-	}
-}
+func TestARevokedTokenIsCutOffFromNATS(t *testing.T) { inEachShape(t, checkRevoked) }
 
 func checkRevoked(t *testing.T, s *service.Service) {
 	t.Helper()
@@ -221,15 +211,7 @@ func checkRevoked(t *testing.T, s *service.Service) {
 	}
 }
 
-func TestRequestsOverNATSAreAnsweredWithTypedErrors(t *testing.T) {
-	for name, shape := range shapes {
-		t.Run(name, func(t *testing.T) {
-			s := start(t, shape(t))
-			defer stop(t, s)
-			checkRequests(t, s)
-		})
-	}
-}
+func TestRequestsOverNATSAreAnsweredWithTypedErrors(t *testing.T) { inEachShape(t, checkRequests) }
 
 func checkRequests(t *testing.T, s *service.Service) {
 	t.Helper()
