@@ -35,6 +35,8 @@ var rules = []rule{
 	{of: "projections/accountlist", own: listImports},
 	{of: "projections/accountlist/listtest", own: append(listImports, "projections/accountlist"), other: []string{"github.com/oklog/ulid", "pgregory.net/rapid"}},
 	{of: "projections/accountlist/sqlite/...", own: append(listImports, "projections/accountlist"), other: []string{"zombiezen.com/go/sqlite", "modernc.org", "golang.org/x/text"}},
+	{of: "projections/accountlist/postgres/pglocal"},
+	{of: "projections/accountlist/postgres/pgtest", own: []string{"projections/accountlist/postgres/pglocal"}, other: []string{"github.com/jackc/pgx"}},
 	{of: "projections/accountlist/postgres/...", own: append(listImports, "projections/accountlist"), other: []string{"github.com/jackc/pgx", "github.com/pressly/goose"}},
 	{of: "handlers/command", own: useCase, other: append(useCaseParts, "github.com/hashicorp/golang-lru")},
 	{of: "handlers/query", own: useCase, other: useCaseParts},

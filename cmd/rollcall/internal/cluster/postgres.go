@@ -8,12 +8,12 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
+
+	"rollcall/projections/accountlist/postgres/pglocal"
 )
 
 // postgres is a PostgreSQL server with one database, in a folder.
@@ -41,10 +41,10 @@ func openPostgres(ctx context.Context, folder string, port int, password string)
 }
 
 func (db *postgres) open(ctx context.Context, folder string) (err error) {
-	if db.bin, err = programs(); err != nil {
+	if db.bin, err = pglocal.Programs("initdb", "postgres"); err != nil {
 		return err
 	}
-	if db.owner, err = unprivileged(); err != nil {
+	if db.owner, err = pglocal.Unprivileged(); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(folder, folderMode); err != nil {
@@ -147,54 +147,4 @@ func (db *postgres) ready(_ context.Context, pid int) error {
 // url returns the address of the database.
 func (db *postgres) url() string {
 	return (&url.URL{Scheme: "postgres", User: url.User(database), Host: at(db.port), Path: database}).String()
-}
-
-// programs returns the folder of the programs of PostgreSQL: that of the path, or else of the newest version where Debian
-// installs them, out of the path.
-func programs() (string, error) {
-	folders, err := filepath.Glob("/usr/lib/postgresql/*/bin")
-	if err != nil {
-		return "", err
-	}
-	slices.SortFunc(folders, func(a, b string) int { return version(b) - version(a) })
-	if file, err := exec.LookPath("initdb"); err == nil {
-		if file, err = filepath.EvalSymlinks(file); err == nil {
-			folders = append([]string{filepath.Dir(file)}, folders...)
-		}
-	}
-	for _, folder := range folders {
-		if _, err := os.Stat(filepath.Join(folder, "postgres")); err == nil {
-			return folder, nil
-		}
-	}
-	return "", errors.New("PostgreSQL is not installed: initdb and postgres are neither in the path nor at /usr/lib/postgresql/*/bin; on Debian, install the package postgresql")
-}
-
-// version returns the version in a folder such as /usr/lib/postgresql/15/bin, zero for none.
-func version(folder string) int {
-	n, err := strconv.Atoi(filepath.Base(filepath.Dir(folder)))
-	if err != nil {
-		return 0
-	}
-	return n
-}
-
-// unprivileged returns the user that a server of root runs as, for it refuses to be root; nil for any other user, who runs it.
-func unprivileged() (*syscall.Credential, error) {
-	if os.Geteuid() != 0 {
-		return nil, nil
-	}
-	u, err := user.Lookup("postgres")
-	if err != nil {
-		u, err = user.Lookup("nobody")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("PostgreSQL refuses to run as root: %w", err)
-	}
-	uid, uidErr := strconv.ParseUint(u.Uid, 10, 32)
-	gid, gidErr := strconv.ParseUint(u.Gid, 10, 32)
-	if err := errors.Join(uidErr, gidErr); err != nil {
-		return nil, fmt.Errorf("PostgreSQL refuses to run as root: user %s: %w", u.Username, err)
-	}
-	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
 }

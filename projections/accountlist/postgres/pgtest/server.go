@@ -17,6 +17,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"rollcall/projections/accountlist/postgres/pglocal"
 )
 
 // Fast returns settings for a server whose data may be lost with the machine's power.
@@ -39,11 +41,11 @@ type Server struct {
 // Its errors say what is missing where PostgreSQL is not installed. A process of root
 // starts the server as the user postgres, or nobody where there is none.
 func Start(ctx context.Context, dir string, settings ...string) (*Server, error) {
-	bin, err := programs()
+	bin, err := pglocal.Programs("initdb", "pg_ctl", "postgres")
 	if err != nil {
 		return nil, err
 	}
-	owner, err := unprivileged()
+	owner, err := pglocal.Unprivileged()
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,9 @@
-package pgtest
+// Package pglocal finds the PostgreSQL that is installed on this machine, for those who run a server of their own.
+//
+// It must never start anything itself, nor change what is installed.
+package pglocal
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -9,13 +11,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 )
 
-// programs returns the folder of the programs of PostgreSQL: that of the path, or else of
+// Programs returns the folder that has the named programs of PostgreSQL: that of the path, or else of
 // the newest version that Debian has installed, which keeps versions side by side and out of
-// the path.
-func programs() (string, error) {
+// the path. Its error says what is missing.
+func Programs(names ...string) (string, error) {
 	folders, err := filepath.Glob("/usr/lib/postgresql/*/bin")
 	if err != nil {
 		return "", err
@@ -27,16 +30,16 @@ func programs() (string, error) {
 		}
 	}
 	for _, folder := range folders {
-		if hasPrograms(folder) {
+		if has(folder, names) {
 			return folder, nil
 		}
 	}
-	return "", errors.New("PostgreSQL is not installed: there is no folder with initdb, pg_ctl and postgres " +
-		"in the path or at /usr/lib/postgresql/*/bin; on Debian, install the package postgresql")
+	return "", fmt.Errorf("PostgreSQL is not installed: there is no folder with %s in the path or at /usr/lib/postgresql/*/bin; on Debian, install the package postgresql",
+		strings.Join(names, " and "))
 }
 
-func hasPrograms(folder string) bool {
-	for _, program := range []string{"initdb", "pg_ctl", "postgres"} {
+func has(folder string, programs []string) bool {
+	for _, program := range programs {
 		if _, err := os.Stat(filepath.Join(folder, program)); err != nil {
 			return false
 		}
@@ -53,9 +56,9 @@ func version(folder string) int {
 	return n
 }
 
-// unprivileged returns the user that a server of root runs as, for it refuses root itself; nil for
+// Unprivileged returns the user that a server of root runs as, for it refuses root itself; nil for
 // any other user, who runs it.
-func unprivileged() (*syscall.Credential, error) {
+func Unprivileged() (*syscall.Credential, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
 	}
