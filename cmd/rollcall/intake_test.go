@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -23,6 +24,7 @@ import (
 	"rollcall/eventstore"
 	"rollcall/handlers/intake"
 	"rollcall/handlers/messaging"
+	"rollcall/handlers/wire"
 )
 
 // order is one command of the test: what is published, and what must become of it.
@@ -107,7 +109,8 @@ func TestCommandsSurviveKillsEachDecidedOnceInOrderWithOneOutcome(t *testing.T) 
 		orders[a] = ordersOf(rng, a, each)
 	}
 	data, listen := filepath.Join(t.TempDir(), "data"), freeAddress(t)
-	p := serveWith(t, data, []string{"--nats-listen", listen})
+	program := built(t)
+	p := serveBuilt(t, program, data, "--nats-listen", listen)
 	api := p.client(t)
 	if _, err := api.CreateApp(t.Context(), client.AppChange{App: "demo"}); err != nil {
 		t.Fatal(err)
@@ -134,7 +137,7 @@ func TestCommandsSurviveKillsEachDecidedOnceInOrderWithOneOutcome(t *testing.T) 
 			t.Fatal(err)
 		}
 		p.wait(t)
-		p = serveWith(t, data, []string{"--nats-listen", listen})
+		p = serveBuilt(t, program, data, "--nats-listen", listen)
 	}
 	if err := <-publishing; err != nil {
 		t.Fatal(err)
@@ -147,7 +150,7 @@ func TestCommandsSurviveKillsEachDecidedOnceInOrderWithOneOutcome(t *testing.T) 
 	p.stop(t)
 	t.Run("each has the outcome that it must have, once, and its event", func(t *testing.T) {
 		store, _, js := offline(t, data)
-		checkDecided(t, store, js, 1, orders)
+		checkDecided(t, store, js, orders)
 	})
 	t.Run("the list equals a replay of the log", func(t *testing.T) { compareWithReplay(t, data) })
 }
@@ -227,7 +230,7 @@ func awaitOutcomes(t *testing.T, url, token string, orders [][]order) {
 }
 
 // checkDecided compares outcomes and log with what must have become of each command.
-func checkDecided(t *testing.T, store eventstore.Store, js natsjs.JetStream, replicas int, orders [][]order) {
+func checkDecided(t *testing.T, store eventstore.Store, js natsjs.JetStream, orders [][]order) {
 	t.Helper()
 	ctx := t.Context()
 	positions := make(map[string]eventstore.Position) // of each command's event
@@ -251,18 +254,14 @@ func checkDecided(t *testing.T, store eventstore.Store, js natsjs.JetStream, rep
 			t.Errorf("%s at %d says that its actor is %q", e.Type, e.Position, e.Actor)
 		}
 	}
-	outcomes, err := messaging.OpenOutcomes(ctx, js, replicas)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(outcomes.Close)
+	outcomes := readOutcomes(t, js)
 	accepted := 0
 	for _, all := range orders {
 		before := eventstore.Position(0)
 		for _, o := range all {
-			got, err := outcomes.Load(ctx, "demo", o.id)
-			if err != nil {
-				t.Fatalf("%s: %v", o.id, err)
+			got, ok := outcomes[o.id]
+			if !ok {
+				t.Fatalf("%s has no outcome", o.id)
 			}
 			at := positions[o.id]
 			if got.Status != o.want || got.Code != o.code || (at != 0) != o.changes || o.changes && got.Position != uint64(at) {
@@ -282,6 +281,37 @@ func checkDecided(t *testing.T, store eventstore.Store, js natsjs.JetStream, rep
 		t.Errorf("the log has the events of %d commands, %d were accepted", len(positions), accepted)
 	}
 	checkOnce(t, js, len(orders)*len(orders[0]))
+}
+
+// readOutcomes reads the stream of outcomes as any consumer may, by the id of the command.
+func readOutcomes(t *testing.T, js natsjs.JetStream) map[string]wire.Outcome {
+	t.Helper()
+	stream, err := js.Stream(t.Context(), messaging.StreamOutcomes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	consumer, err := stream.OrderedConsumer(t.Context(), natsjs.OrderedConsumerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	messages, err := consumer.Messages()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer messages.Stop()
+	outcomes := make(map[string]wire.Outcome)
+	for range stream.CachedInfo().State.Msgs {
+		m, err := messages.Next(natsjs.NextMaxWait(patience))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var event struct{ Data wire.Outcome }
+		if err := json.Unmarshal(m.Data(), &event); err != nil {
+			t.Fatal(err)
+		}
+		outcomes[event.Data.CommandID] = event.Data
+	}
+	return outcomes
 }
 
 // checkOnce tells from the sequence of the stream that no outcome was ever written twice.

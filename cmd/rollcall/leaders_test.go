@@ -161,7 +161,7 @@ func TestNoCommandIsLostOrDoubledWhenTheLeaderOfTwoInstancesIsKilledAgainAndAgai
 			t.Fatal(err)
 		}
 		defer store.Close()
-		checkDecided(t, store, js, 3, orders)
+		checkDecided(t, store, js, orders)
 	})
 }
 

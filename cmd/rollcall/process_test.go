@@ -70,11 +70,27 @@ func command(ctx context.Context, t *testing.T, env []string, args ...string) *e
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(ctx, self, args...)
+	return commandOf(ctx, self, env, args...)
+}
+
+// commandOf is command with another program than the test binary.
+func commandOf(ctx context.Context, program string, env []string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{}
 	endWithTest(cmd.SysProcAttr)
 	cmd.Env = append([]string{asCommand + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.TempDir()}, env...)
 	return cmd
+}
+
+// built returns the program as users have it, without the race detector, for tests whose load it would
+// make take ten times as long.
+func built(t *testing.T) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "rollcall")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+		t.Fatalf("build the program: %v\n%s", err, out)
+	}
+	return program
 }
 
 // serveOn starts rollcall serve on a data folder and free ports, without waiting. The end of the test ends it.
@@ -85,8 +101,17 @@ func serveOn(t *testing.T, data string, env ...string) *process {
 
 func startServing(t *testing.T, data string, flags []string, env ...string) *process {
 	t.Helper()
-	p := &process{data: data, greeted: make(chan struct{}), exited: make(chan struct{})}
-	p.cmd = command(context.Background(), t, env, append([]string{"serve", "--data", data, "--listen", "127.0.0.1:0"}, flags...)...)
+	return startProcess(t, data, command(context.Background(), t, env, serveLine(data, flags)...))
+}
+
+// serveLine is the command line of a service on free ports.
+func serveLine(data string, flags []string) []string {
+	return append([]string{"serve", "--data", data, "--listen", "127.0.0.1:0"}, flags...)
+}
+
+func startProcess(t *testing.T, data string, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{cmd: cmd, data: data, greeted: make(chan struct{}), exited: make(chan struct{})}
 	p.cmd.Stderr = &p.errors
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
@@ -135,6 +160,12 @@ func serve(t *testing.T, data string, env ...string) *process {
 func serveWith(t *testing.T, data string, flags []string, env ...string) *process {
 	t.Helper()
 	return serving(t, startServing(t, data, flags, env...))
+}
+
+// serveBuilt is serveWith by the program that built returns.
+func serveBuilt(t *testing.T, program, data string, flags ...string) *process {
+	t.Helper()
+	return serving(t, startProcess(t, data, commandOf(context.Background(), program, nil, serveLine(data, flags)...)))
 }
 
 // serving waits until a process serves.
