@@ -46,8 +46,9 @@ var rules = []rule{
 	{of: "handlers/export", own: useCase, other: append(useCaseParts, "github.com/klauspost/compress", "github.com/parquet-go/parquet-go")},
 	{of: "handlers/export/files", own: append(useCase, "handlers/export"), other: []string{"gocloud.dev", "github.com/aws/", "github.com/oklog/ulid"}},
 	{of: "handlers/export/files/s3test"},
+	{of: "handlers/webhook", own: append(useCase, "handlers/export"), other: useCaseParts},
 	{of: "handlers/intake", own: append(useCase, "handlers/command", "handlers/export", "handlers/access"), other: useCaseParts},
-	{of: "handlers/wire", own: []string{"domain", "eventstore", "handlers/access", "handlers/audit", "handlers/command", "handlers/export", "handlers/intake", "handlers/query"}},
+	{of: "handlers/wire", own: []string{"domain", "eventstore", "handlers/access", "handlers/audit", "handlers/command", "handlers/export", "handlers/intake", "handlers/query", "handlers/webhook"}},
 	{of: "handlers/httpapi/...", own: transport, other: []string{"github.com/danielgtaylor/huma", "github.com/oklog/ulid"}},
 	{of: "handlers/console/...", own: transport},
 	{of: "handlers/timrest/...", own: transport},
@@ -60,7 +61,7 @@ var (
 	listImports  = []string{"domain", "eventstore", "eventstore/codec", "projections"}
 	useCase      = []string{"domain", "eventstore", "eventstore/codec"}
 	useCaseParts = []string{"github.com/oklog/ulid"}
-	transport    = append(useCase, "handlers/command", "handlers/query", "handlers/audit", "handlers/access", "handlers/erasure", "handlers/export", "handlers/intake", "handlers/wire")
+	transport    = append(useCase, "handlers/command", "handlers/query", "handlers/audit", "handlers/access", "handlers/erasure", "handlers/export", "handlers/intake", "handlers/webhook", "handlers/wire")
 )
 
 // matches tells whether a package is at the path, or below it where the path ends with /... .

@@ -1,0 +1,238 @@
+package messaging
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"rollcall/domain"
+	"rollcall/handlers/export"
+	"rollcall/handlers/webhook"
+)
+
+// StreamWebhooks is the stream of deliveries to webhooks.
+const StreamWebhooks = "WEBHOOKS"
+
+// webhookPrefix begins the subjects of deliveries, followed by the application, the webhook and the delivery.
+const webhookPrefix = "accounts.webhook."
+
+// Bounds of the stream of deliveries.
+const (
+	deliveriesLife   = 7 * 24 * time.Hour // behind the last change of one
+	maxDeliveryBytes = 1 << 30            // some 500,000; then the oldest go before their time
+)
+
+// webhooksConfig returns the set-up of the stream of deliveries, which has one message a delivery: how it stands.
+func webhooksConfig(replicas int) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:              StreamWebhooks,
+		Description:       "Deliveries of events to webhooks. Written by Rollcall alone.",
+		Subjects:          []string{webhookPrefix + "*.*.*"},
+		Storage:           jetstream.FileStorage,
+		Replicas:          replicas,
+		Retention:         jetstream.LimitsPolicy,
+		Discard:           jetstream.DiscardOld,
+		MaxAge:            deliveriesLife,
+		MaxBytes:          maxDeliveryBytes,
+		MaxMsgsPerSubject: 1,
+	}
+}
+
+// WebhookDeliveries keeps deliveries in a stream. It implements webhook.Deliveries and is safe for concurrent use.
+type WebhookDeliveries struct{ js jetstream.JetStream }
+
+var _ webhook.Deliveries = (*WebhookDeliveries)(nil)
+
+// OpenWebhookDeliveries opens the stream WEBHOOKS, and creates it on the given number of servers where there is none; zero
+// replicas means one. ErrStream when it exists with another set-up.
+func OpenWebhookDeliveries(ctx context.Context, js jetstream.JetStream, replicas int) (*WebhookDeliveries, error) {
+	if _, err := openStream(ctx, js, webhooksConfig(replicas)); err != nil {
+		return nil, err
+	}
+	return &WebhookDeliveries{js: js}, nil
+}
+
+func deliverySubject(app domain.AppID, hook, id string) string {
+	return webhookPrefix + string(app) + "." + hook + "." + id
+}
+
+// Add keeps a new delivery unless it is there.
+func (w *WebhookDeliveries) Add(ctx context.Context, d webhook.Delivery) error {
+	d.Revision = 0
+	_, err := w.publish(ctx, d)
+	if isConflict(err) {
+		return nil
+	}
+	return err
+}
+
+// Replace keeps a delivery in place of the one with its revision.
+func (w *WebhookDeliveries) Replace(ctx context.Context, d webhook.Delivery) (uint64, error) {
+	revision, err := w.publish(ctx, d)
+	if isConflict(err) {
+		return 0, fmt.Errorf("keep delivery %s: %w", d.ID, webhook.ErrChanged)
+	}
+	return revision, err
+}
+
+// publish writes a delivery when its revision is still the latest.
+func (w *WebhookDeliveries) publish(ctx context.Context, d webhook.Delivery) (uint64, error) {
+	data, err := json.Marshal(deliveryJSONOf(d))
+	if err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, defaultTimeout)
+	defer cancel()
+	ack, err := w.js.Publish(ctx, deliverySubject(d.App, d.Webhook, d.ID), data, jetstream.WithExpectLastSequencePerSubject(d.Revision))
+	if err != nil {
+		return 0, fmt.Errorf("keep delivery %s: %w", d.ID, err)
+	}
+	return ack.Sequence, nil
+}
+
+// Get returns a delivery as the leader of the stream knows it.
+func (w *WebhookDeliveries) Get(ctx context.Context, app domain.AppID, hook, id string) (webhook.Delivery, error) {
+	data, revision, err := lastMessage(ctx, w.js.Conn(), StreamWebhooks, deliverySubject(app, hook, id))
+	switch {
+	case err != nil:
+		return webhook.Delivery{}, err
+	case revision == 0:
+		return webhook.Delivery{}, fmt.Errorf("delivery %s: %w", id, webhook.ErrNotFound)
+	}
+	return unmarshalDelivery(data, revision)
+}
+
+// List returns deliveries of a webhook, which it looks through from the oldest on.
+func (w *WebhookDeliveries) List(ctx context.Context, app domain.AppID, hook, before string, limit int) (page []webhook.Delivery, more bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	consumer, err := w.js.CreateConsumer(ctx, StreamWebhooks, jetstream.ConsumerConfig{
+		FilterSubject: deliverySubject(app, hook, "*"), DeliverPolicy: jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckNonePolicy,
+		InactiveThreshold: lookupTimeout, MemoryStorage: true, Replicas: 1,
+	})
+	if err != nil {
+		return nil, false, fmt.Errorf("read the deliveries of webhook %s: %w", hook, err)
+	}
+	if consumer.CachedInfo().NumPending == 0 {
+		return nil, false, nil
+	}
+	messages, err := consumer.Messages()
+	if err != nil {
+		return nil, false, fmt.Errorf("read the deliveries of webhook %s: %w", hook, err)
+	}
+	defer messages.Stop()
+	for {
+		d, left, err := nextDelivery(ctx, messages)
+		if err != nil {
+			return nil, false, err
+		}
+		if d.Body = nil; before == "" || d.ID < before {
+			page = append(page, d)
+		}
+		if most := 2 * (limit + 1); len(page) >= most || left == 0 { // what is older than the page is let go now and then
+			page = newestFirst(page)
+			more = more || len(page) > limit
+			page = page[:min(len(page), limit)]
+		}
+		if left == 0 {
+			return page, more, nil
+		}
+	}
+}
+
+// newestFirst sorts deliveries by their ids, which begin with the time of the event. Of one that changed while it was read the latest is left.
+func newestFirst(page []webhook.Delivery) []webhook.Delivery {
+	slices.SortFunc(page, func(a, b webhook.Delivery) int {
+		return cmp.Or(cmp.Compare(b.ID, a.ID), cmp.Compare(b.Revision, a.Revision))
+	})
+	return slices.CompactFunc(page, func(a, b webhook.Delivery) bool { return a.ID == b.ID })
+}
+
+// nextDelivery returns the next delivery and how many there are behind it.
+func nextDelivery(ctx context.Context, messages jetstream.MessagesContext) (webhook.Delivery, uint64, error) {
+	m, err := messages.Next(jetstream.NextContext(ctx))
+	if err != nil {
+		return webhook.Delivery{}, 0, fmt.Errorf("read deliveries: %w", err)
+	}
+	meta, err := m.Metadata()
+	if err != nil {
+		return webhook.Delivery{}, 0, fmt.Errorf("read deliveries: %w", err)
+	}
+	d, err := unmarshalDelivery(m.Data(), meta.Sequence.Stream)
+	return d, meta.NumPending, err
+}
+
+// Follow yields all deliveries and then each that changes.
+func (w *WebhookDeliveries) Follow(ctx context.Context) iter.Seq2[webhook.Delivery, error] {
+	return func(yield func(webhook.Delivery, error) bool) {
+		consumer, err := w.js.OrderedConsumer(ctx, StreamWebhooks, jetstream.OrderedConsumerConfig{
+			DeliverPolicy: jetstream.DeliverAllPolicy, InactiveThreshold: time.Minute,
+		})
+		if err != nil {
+			yield(webhook.Delivery{}, fmt.Errorf("follow deliveries: %w", err))
+			return
+		}
+		messages, err := consumer.Messages()
+		if err != nil {
+			yield(webhook.Delivery{}, fmt.Errorf("follow deliveries: %w", err))
+			return
+		}
+		defer messages.Stop()
+		for {
+			d, _, err := nextDelivery(ctx, messages)
+			if !yield(d, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Purge removes the deliveries of a webhook.
+func (w *WebhookDeliveries) Purge(ctx context.Context, app domain.AppID, hook string) error {
+	return purge(ctx, w.js, StreamWebhooks, deliverySubject(app, hook, "*"))
+}
+
+// deliveryJSON is the form of a delivery in the stream. A name is never reused with another meaning.
+type deliveryJSON struct {
+	ID          string           `json:"id"`
+	App         domain.AppID     `json:"app"`
+	Webhook     string           `json:"webhook"`
+	Event       export.EventType `json:"event"`
+	Job         string           `json:"job_id,omitempty"`
+	Body        []byte           `json:"body"` // as it is signed, to the byte
+	Status      webhook.Status   `json:"status"`
+	CreatedAt   time.Time        `json:"created_at"`
+	Attempts    int              `json:"attempts"`
+	Since       time.Time        `json:"since"`
+	LastAttempt time.Time        `json:"last_attempt,omitzero"`
+	NextAttempt time.Time        `json:"next_attempt,omitzero"`
+	Took        time.Duration    `json:"took,omitempty"` // nanoseconds
+	StatusCode  int              `json:"status_code,omitempty"`
+	Error       string           `json:"error,omitempty"`
+}
+
+func deliveryJSONOf(d webhook.Delivery) deliveryJSON {
+	return deliveryJSON{
+		ID: d.ID, App: d.App, Webhook: d.Webhook, Event: d.Event, Job: d.Job, Body: d.Body, Status: d.Status, CreatedAt: d.CreatedAt,
+		Attempts: d.Attempts, Since: d.Since, LastAttempt: d.LastAttempt, NextAttempt: d.NextAttempt, Took: d.Took,
+		StatusCode: d.StatusCode, Error: d.Error,
+	}
+}
+
+func unmarshalDelivery(b []byte, revision uint64) (webhook.Delivery, error) {
+	var j deliveryJSON
+	if err := json.Unmarshal(b, &j); err != nil {
+		return webhook.Delivery{}, fmt.Errorf("read delivery: %w", err)
+	}
+	return webhook.Delivery{
+		ID: j.ID, App: j.App, Webhook: j.Webhook, Event: j.Event, Job: j.Job, Body: j.Body, Status: j.Status, CreatedAt: j.CreatedAt,
+		Attempts: j.Attempts, Since: j.Since, LastAttempt: j.LastAttempt, NextAttempt: j.NextAttempt, Took: j.Took,
+		StatusCode: j.StatusCode, Error: j.Error, Revision: revision,
+	}, nil
+}
