@@ -11,6 +11,7 @@ import (
 
 	"rollcall/cmd/rollcall/internal/service"
 	"rollcall/cmd/rollcall/internal/telemetry"
+	"rollcall/handlers/export"
 )
 
 // gcPercent is how much garbage there may be beside what is in use. The log's server
@@ -27,6 +28,9 @@ type serveCmd struct {
 	Cluster     natsFlags     `embed:"" prefix:"nats-"`
 	DB          string        `name:"db" help:"PostgreSQL database that holds the account list, such as postgres://rollcall@10.0.0.9/rollcall; PGPASSWORD is its password. Default: a file in the data folder." placeholder:"URL"`
 	Exports     string        `help:"Where export files are kept, such as file:///srv/exports or s3://exports?region=eu-central-1. Default: in the data folder." placeholder:"URL"`
+	MaxLive     int           `name:"exports-max-live" help:"How many exports of an application may wait, run or have a file at once; 0 for any number." default:"100" placeholder:"N"`
+	MaxBytes    int64         `name:"exports-max-bytes" help:"How many bytes the export files of an application may have together; 0 for any number." default:"53687091200" placeholder:"BYTES"`
+	Private     bool          `name:"webhooks-allow-private" help:"Let webhooks have addresses that are not public, and http."`
 	PublicURL   string        `name:"public-url" help:"Address that download URLs begin with, where it is not that of --listen." placeholder:"URL"`
 	OpenMetrics bool          `help:"Let anyone read /metrics, which otherwise takes an operator's token."`
 	StopTimeout time.Duration `help:"How long requests in flight may take once the service is told to stop." default:"30s"`
@@ -53,6 +57,7 @@ func (c *serveCmd) Run(ctx context.Context, s *streams, env lookup) (err error) 
 	cfg := service.Config{
 		Data: c.Data, Listen: c.Listen, NATSListen: c.NATSListen, DB: c.DB, Exports: c.Exports, PublicURL: c.PublicURL,
 		OperatorToken: env.text("ROLLCALL_OPERATOR_TOKEN"), MasterKey: env.text("ROLLCALL_MASTER_KEY"),
+		ExportQuota: export.Quota{MaxLive: c.MaxLive, MaxBytes: c.MaxBytes}, WebhooksAllowPrivate: c.Private,
 		OpenMetrics: c.OpenMetrics, StopTimeout: c.StopTimeout, Version: version, Logger: c.logger(s.err),
 	}
 	if err := c.Cluster.apply(&cfg, c.NATS, env); err != nil {

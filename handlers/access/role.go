@@ -51,7 +51,7 @@ const (
 	ReadApps      Action = "read_apps"      // see the record of an application
 	WriteAccounts Action = "write_accounts" // create, edit, delete and import accounts
 	ReadAccounts  Action = "read_accounts"  // see and list accounts
-	Export        Action = "export"         // order, see, follow, cancel and download exports
+	Export        Action = "export"         // order, see, follow, cancel and download exports, and have their events sent to webhooks
 	ReadOutcomes  Action = "read_outcomes"  // learn what became of commands that were sent as messages
 	Audit         Action = "audit"          // history, events, proofs
 	ManageTokens  Action = "manage_tokens"  // create, list and revoke tokens

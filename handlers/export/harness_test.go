@@ -50,6 +50,7 @@ type world struct {
 	}
 	listed  int // MaxListed of instances, if set
 	observe func(export.Attempt)
+	quota   export.Quota // of instances, if set
 	clock   *clock
 	secret  []byte
 	master  keyring.MasterKey
@@ -100,7 +101,7 @@ func (w *world) start(t testing.TB) *instance {
 	if in.Service, err = export.New(export.Config{
 		Events: in.exports, Queue: in.exports, Files: w.through(in.files), Accounts: w.scan, Waiter: w.log, Log: w.log, Sealer: in.keys,
 		Logger: slog.New(slog.NewTextHandler(in.log, nil)),
-		Now:    w.clock.now, MaxAttempts: attempts, MaxListed: w.listed, Observe: w.observe,
+		Now:    w.clock.now, MaxAttempts: attempts, MaxListed: w.listed, Observe: w.observe, Quota: w.quota,
 	}); err != nil {
 		t.Fatal(err)
 	}

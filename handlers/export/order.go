@@ -64,7 +64,7 @@ func jobID(app domain.AppID, commandID string) string {
 // the job as it is now; with another spec it is refused. Once the job is over what its filter
 // searched for is not known any more and is not compared.
 //
-// Errors: *domain.Rejection with the code validation_failed, app_not_found or
+// Errors: *domain.Rejection with the code validation_failed, app_not_found, export_quota_exceeded or
 // command_id_reused; any other error means that the job may or may not have been
 // ordered, which the same command again finds out.
 func (s *Service) Order(ctx context.Context, req Request, spec Spec) (Job, error) {
@@ -79,7 +79,13 @@ func (s *Service) Order(ctx context.Context, req Request, spec Spec) (Job, error
 	if err != nil {
 		return Job{}, err
 	}
-	e := s.event(Requested, Job{App: spec.App, ID: jobID(spec.App, req.ID), CommandID: req.ID, correlationID: req.CorrelationID, traceParent: req.TraceParent})
+	id := jobID(spec.App, req.ID)
+	placed, err := s.admit(ctx, spec.App, id)
+	if err != nil {
+		return Job{}, err
+	}
+	defer placed()
+	e := s.event(Requested, Job{App: spec.App, ID: id, CommandID: req.ID, correlationID: req.CorrelationID, traceParent: req.TraceParent})
 	e.Actor, e.Spec, e.MinPosition = req.Actor, spec, uint64(position)
 	if err := s.sealText(ctx, &e); err != nil {
 		return Job{}, fmt.Errorf("order export %s: %w", e.Job, err)

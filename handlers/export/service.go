@@ -105,6 +105,7 @@ type Config struct {
 	MaxAttempts int           // how often a job is tried until it fails: 8
 	MaxWait     time.Duration // how long after its order interrupted attempts do not count: 24 h
 	MaxListed   int           // how many finished jobs of an application are listed: 1,000
+	Quota       Quota         // of each application; none when zero
 
 	Now func() time.Time // time.Now
 
@@ -147,6 +148,7 @@ type Service struct {
 	cfg        Config
 	index      *index
 	running    running
+	admission  admission
 	forgetting sync.Mutex
 	started    time.Time
 	spent      chan struct{} // tells that there are keys to destroy

@@ -144,7 +144,7 @@ func (s *Service) removeLeftovers(ctx context.Context, job Job) error {
 // error too.
 func (s *Service) write(ctx context.Context, job Job, started time.Time, snap domain.Snapshot) (*fileWriter, error) {
 	name := nameFile(job.Spec, job.ID, snap.Position)
-	w, err := newFileWriter(ctx, s.cfg.Files, name, job.Spec)
+	w, err := newFileWriter(ctx, s.cfg.Files, name, job.Spec, room{service: s, job: job})
 	if err != nil {
 		return nil, err
 	}

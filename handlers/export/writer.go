@@ -27,6 +27,7 @@ type fileWriter struct {
 	rows     atomic.Int64
 	bytes    atomic.Int64
 
+	room   room
 	ctx    context.Context // of the one attempt that writes
 	upload Upload
 	hash   hash.Hash
@@ -34,12 +35,12 @@ type fileWriter struct {
 }
 
 // newFileWriter returns a writer that ends with ctx.
-func newFileWriter(ctx context.Context, files Files, name FileName, spec Spec) (*fileWriter, error) {
+func newFileWriter(ctx context.Context, files Files, name FileName, spec Spec, room room) (*fileWriter, error) {
 	upload, err := files.Create(ctx, name)
 	if err != nil {
 		return nil, fmt.Errorf("%w: begin the file: %w", errStore, err)
 	}
-	w := &fileWriter{name: name, ctx: ctx, upload: upload, hash: sha256.New()}
+	w := &fileWriter{name: name, room: room, ctx: ctx, upload: upload, hash: sha256.New()}
 	if w.enc, err = NewEncoder(w, spec.Format, spec.Compression, spec.Fields); err != nil {
 		upload.Abort()
 		return nil, err
@@ -74,6 +75,9 @@ func (w *fileWriter) writeAll(snap domain.Snapshot) error {
 func (w *fileWriter) Write(b []byte) (int, error) {
 	if w.ctx.Err() != nil {
 		return 0, context.Cause(w.ctx)
+	}
+	if err := w.room.take(w.bytes.Load() + int64(len(b))); err != nil {
+		return 0, err
 	}
 	w.hash.Write(b) // never fails
 	n, err := w.upload.Write(b)

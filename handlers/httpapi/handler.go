@@ -57,6 +57,9 @@ type Config struct {
 	Exports  Exports
 	Tokens   Tokens
 
+	// Webhooks sends the events of exports. There are no such paths when nil.
+	Webhooks Webhooks
+
 	// Intake knows what became of commands that came as messages. There are no such paths when nil.
 	Intake Intake
 
@@ -148,6 +151,7 @@ func New(c Config) (*Handler, error) {
 	h.registerAccounts()
 	h.registerImport()
 	h.registerExports()
+	h.registerWebhooks()
 	h.registerTokens()
 	h.registerHealth()
 	h.registerProjections()

@@ -28,6 +28,7 @@ import (
 	"rollcall/handlers/httpapi"
 	"rollcall/handlers/messaging"
 	"rollcall/handlers/query"
+	"rollcall/handlers/webhook"
 	"rollcall/handlers/wire"
 	"rollcall/projections"
 	"rollcall/projections/accountlist/sqlite"
@@ -82,6 +83,7 @@ func newRig(t testing.TB, change ...func(*httpapi.Config)) *rig {
 		Commands: command.New(store, c, keys, command.Options{}),
 		Queries:  newQueries(t, store, filepath.Join(dir, "list.db"), c),
 		Exports:  r.exports,
+		Webhooks: newWebhooks(t, js),
 		Audit:    audit.New(store, c),
 		Tokens:   newTokens(t, js),
 		Projections: func() []httpapi.Projection {
@@ -128,6 +130,21 @@ func newQueries(t testing.TB, store eventstore.Store, path string, c *codec.Code
 		return runner.WaitFor(ctx, eventstore.Position(position))
 	}
 	return query.New(list, wait, query.Options{Wait: 3 * time.Second, OwnWrites: time.Minute})
+}
+
+// newWebhooks returns webhooks of public addresses, whose deliveries nobody makes.
+func newWebhooks(t testing.TB, js jetstream.JetStream) *webhook.Service {
+	registry, err := messaging.OpenWebhooks(t.Context(), js, 1)
+	must(t, err)
+	deliveries, err := messaging.OpenWebhookDeliveries(t.Context(), js, 1)
+	must(t, err)
+	events, err := messaging.OpenExports(t.Context(), js, 1)
+	must(t, err)
+	state, err := messaging.OpenState(t.Context(), js, 1)
+	must(t, err)
+	s, err := webhook.New(webhook.Config{Registry: registry, Deliveries: deliveries, Events: events, Checkpoints: state, Key: make([]byte, webhook.KeyBytes)})
+	must(t, err)
+	return s
 }
 
 func newTokens(t testing.TB, js jetstream.JetStream) *access.Service {

@@ -12,6 +12,7 @@ import (
 	"rollcall/handlers/command"
 	"rollcall/handlers/export"
 	"rollcall/handlers/intake"
+	"rollcall/handlers/webhook"
 )
 
 // Codes that only transports give. Those of the domain and the use cases come as they are.
@@ -100,6 +101,11 @@ func NewCodes(commandID string) Codes {
 		{domain.CodeAdminsOverLimit, 409, "The application has more administrators than that"},
 		{command.CodeCommandIDReused, 409, "The " + commandID + " belongs to another command"},
 		{export.CodeFinished, 409, "The export is over"},
+		{export.CodeQuota, 409, "The application has all of its exports"},
+		{webhook.CodeNotFound, 404, "There is no such webhook"},
+		{webhook.CodeDeliveryNotFound, 404, "There is no such delivery"},
+		{webhook.CodeLimit, 409, "The application has all of its webhooks"},
+		{webhook.CodeDisabled, 409, "The webhook is disabled"},
 		{CodeExportExpired, 410, "The file of the export has been removed"},
 		{domain.CodeRevisionMismatch, 412, "The account has changed"},
 		{CodeTooLarge, 413, "The body is too large"},

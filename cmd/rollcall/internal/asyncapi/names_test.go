@@ -13,6 +13,7 @@ import (
 	"rollcall/handlers/export"
 	"rollcall/handlers/intake"
 	"rollcall/handlers/messaging"
+	"rollcall/handlers/webhook"
 	"rollcall/handlers/wire"
 )
 
@@ -145,6 +146,7 @@ var overHTTPAlone = []domain.Code{
 	domain.CodeAppExists, domain.CodeAdminsOverLimit, access.CodeTokenNotFound, audit.CodeErased, audit.CodeFuture, audit.CodeNoEvent, export.CodeNotFound, export.CodeFinished,
 	intake.CodeNoOutcome, intake.CodeNoDeadLetter, intake.CodeQueueFull, wire.CodeListNotFound, wire.CodeListInUse, wire.CodeMalformedQuery, wire.CodeMalformedHeader, wire.CodeMalformedRow,
 	wire.CodeInvalidCursor, wire.CodeNotFound, wire.CodeMethod, wire.CodeTimeout, wire.CodeMediaType, wire.CodeClientGone, wire.CodeStopping,
+	webhook.CodeNotFound, webhook.CodeDeliveryNotFound, webhook.CodeLimit, webhook.CodeDisabled,
 	wire.CodeInvalidSignature, wire.CodeURLExpired, wire.CodeExportExpired, wire.CodeStoreUnavailable,
 }
 

@@ -15,7 +15,7 @@ import (
 )
 
 // inner are the streams that nobody outside has to do with.
-var inner = []string{"EXPORT_JOBS", "KEYS"}
+var inner = []string{"EXPORT_JOBS", "KEYS", "WEBHOOKS"}
 
 func TestStreamsAreSetUpAsTheDocumentSays(t *testing.T) {
 	r := newRig(t)

@@ -14,6 +14,7 @@ import (
 	"rollcall/eventstore/jetstream"
 	"rollcall/eventstore/keyring"
 	"rollcall/handlers/access"
+	"rollcall/handlers/export"
 	"rollcall/handlers/export/files"
 	"rollcall/handlers/messaging"
 )
@@ -46,6 +47,10 @@ type Config struct {
 	// Exports is the address of the folder or the bucket of export files, such as file:///srv/exports or s3://exports?region=eu-central-1.
 	// Empty: the folder exports in the data folder.
 	Exports string
+	// ExportQuota bounds the live exports of each application. Zero: nothing does.
+	ExportQuota export.Quota
+	// WebhooksAllowPrivate lets webhooks have addresses that are not public, and http.
+	WebhooksAllowPrivate bool
 	// PublicURL is the address that download URLs begin with. Empty: that of Listen.
 	PublicURL string
 	// OpenMetrics lets anyone read the metrics, who otherwise need an operator's token.

@@ -43,6 +43,7 @@ func (s *Service) openExports(ctx context.Context) (err error) {
 	}
 	s.exports, err = export.New(export.Config{
 		Events: queue, Queue: queue, Files: s.files, Accounts: s.list, Waiter: s.runners[0], Log: s.store, Sealer: s.keys, Logger: s.logger, Observe: s.metrics.attempted,
+		Quota: s.cfg.ExportQuota,
 	})
 	s.queue = queue
 	return err

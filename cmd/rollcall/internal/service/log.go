@@ -18,6 +18,7 @@ import (
 	"rollcall/eventstore/keyring"
 	"rollcall/handlers/access"
 	"rollcall/handlers/messaging"
+	"rollcall/handlers/webhook"
 	"rollcall/projections"
 )
 
@@ -30,6 +31,9 @@ func (s *Service) startLog(ctx context.Context) error {
 	}
 	master, err := open(ctx, gate)
 	if err != nil {
+		return err
+	}
+	if s.webhookKey, err = master.Derive("rollcall webhook secrets", webhook.KeyBytes); err != nil {
 		return err
 	}
 	s.keys, err = patiently(ctx, func(ctx context.Context) (*keyring.Keyring, error) {

@@ -39,6 +39,8 @@ type metrics struct {
 	exportBytes *prometheus.CounterVec
 	erased      prometheus.Counter
 	leases      *prometheus.GaugeVec
+
+	webhookTook *prometheus.HistogramVec // metrics_webhooks.go
 }
 
 func newMetrics(version string) *metrics {
@@ -52,6 +54,7 @@ func newMetrics(version string) *metrics {
 	m.registry.MustRegister(m.inFlight)
 	m.registerCommands()
 	m.registerReads()
+	m.registerWebhooks()
 	return m
 }
 

@@ -32,6 +32,7 @@ import (
 	"rollcall/handlers/intake"
 	"rollcall/handlers/messaging"
 	"rollcall/handlers/query"
+	"rollcall/handlers/webhook"
 	"rollcall/projections"
 	"rollcall/projections/accountlist"
 	"rollcall/projections/accountlist/postgres"
@@ -63,6 +64,8 @@ type Service struct {
 	exports       *export.Service
 	queue         *messaging.Exports
 	files         *files.Store
+	webhooks      *webhook.Service
+	webhookKey    []byte // that their secrets are sealed with
 	metrics       *metrics
 	observer      *observer
 	runners       []*projections.Runner // the first is that of the list
@@ -98,7 +101,7 @@ func (s *Service) start(ctx context.Context) error {
 		return err
 	}
 	for _, step := range []func(context.Context) error{
-		s.startLog, s.openList, s.openTokens, s.openExports, s.openErasure, s.openIntake, s.checkPositions, s.serve,
+		s.startLog, s.openList, s.openTokens, s.openExports, s.openWebhooks, s.openErasure, s.openIntake, s.checkPositions, s.serve,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -188,6 +191,7 @@ func (s *Service) serve(context.Context) error {
 		s.run("the building of lists", func(ctx context.Context) error { return s.db.Leadership("rebuild").Run(ctx, s.rebuilds.run) })
 	}
 	s.runExports()
+	s.run("webhooks", s.asOne("webhooks", s.webhooks.Run))
 	if err := s.runIntake(); err != nil {
 		return err
 	}
@@ -211,6 +215,7 @@ func (s *Service) handler() (*httpapi.Handler, error) {
 		Commands:     s.commands,
 		Queries:      s.queries,
 		Exports:      s.exports,
+		Webhooks:     s.webhooks,
 		Intake:       s.intake,
 		Audit:        audit.New(s.store, codec.New(s.keys)),
 		NewID:        func() string { return ulid.Make().String() },
