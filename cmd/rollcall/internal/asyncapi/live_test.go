@@ -3,6 +3,7 @@ package asyncapi_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"rollcall/cmd/rollcall/internal/client"
+	"rollcall/cmd/rollcall/internal/service"
 	"rollcall/eventstore"
 )
 
@@ -61,7 +63,7 @@ func commands() []sent {
 }
 
 func TestWhatARunningServiceTellsIsInTheDocument(t *testing.T) {
-	r := newRig(t)
+	r := newRig(t, func(c *service.Config) { c.ExportQuota.MaxLive = 20 })
 	manageApp(t, r)
 	for _, c := range commands() {
 		id := c.message.headers["Nats-Msg-Id"].(string)
@@ -86,6 +88,7 @@ func TestWhatARunningServiceTellsIsInTheDocument(t *testing.T) {
 	dropDead(t, r, "b2")
 	cancelExport(t, r)
 	r.await(t, "an export's end", func(m message) bool { return strings.HasSuffix(m.subject, ".expired") })
+	exceedQuota(t, r)
 	awaitDead(t, r, "malformed_command", "command_id_reused")
 	compareHeard(t, r)
 }
@@ -173,6 +176,24 @@ func cancelExport(t *testing.T, r *rig) {
 		}
 	}
 	t.Fatal("every export was over before it could be cancelled")
+}
+
+// exceedQuota orders exports until there may be no more, and one more by message.
+func exceedQuota(t *testing.T, r *rig) {
+	t.Helper()
+	for {
+		_, err := r.api.CreateExport(t.Context(), "demo", client.ExportOrder{Format: "csv"})
+		if p, ok := errors.AsType[*client.Problem](err); ok && p.Code == "export_quota_exceeded" {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.publish(t, "accounts.cmd.demo.export", body(`{"format": "csv"}`, "Nats-Msg-Id", "c5"), 0)
+	if _, code := r.outcome(t, "demo", "c5", "rejected"); code != "export_quota_exceeded" {
+		t.Errorf("an export beyond the quota is rejected with %s", code)
+	}
 }
 
 // awaitCompleted waits until the export that a command ordered is completed.

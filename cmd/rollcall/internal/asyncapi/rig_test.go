@@ -34,12 +34,15 @@ type rig struct {
 }
 
 // newRig starts a service with the application demo, heard from its first event on.
-func newRig(t *testing.T) *rig {
+func newRig(t *testing.T, change ...func(*service.Config)) *rig {
 	t.Helper()
 	r := &rig{document: load(t), data: t.TempDir(), more: make(chan struct{})}
+	cfg := service.Config{Data: r.data, Listen: "127.0.0.1:0", NATSListen: "127.0.0.1:0"}
+	for _, f := range change {
+		f(&cfg)
+	}
 	var err error
-	r.service, err = service.Start(t.Context(), service.Config{Data: r.data, Listen: "127.0.0.1:0", NATSListen: "127.0.0.1:0"})
-	if err != nil {
+	if r.service, err = service.Start(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.stop(t) })
