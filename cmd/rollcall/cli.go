@@ -29,6 +29,7 @@ type cli struct {
 	Apps        appsCmd       `cmd:"" help:"Applications."`
 	Accounts    accountsCmd   `cmd:"" help:"Accounts of an application."`
 	Exports     exportsCmd    `cmd:"" help:"Exports of accounts to files."`
+	Webhooks    webhooksCmd   `cmd:"" help:"URLs that the events of exports are sent to."`
 	Audit       auditCmd      `cmd:"" help:"What happened, and how it was."`
 	Projections projectionCmd `cmd:"" help:"What is derived from the log."`
 	Commands    commandsCmd   `cmd:"" help:"Commands that were sent as messages."`

@@ -4,12 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
-	"strings"
+	"time"
 
 	"rollcall/cmd/rollcall/internal/client"
-	"rollcall/handlers/export"
 )
 
 // exportsCmd are the commands on exports.
@@ -67,7 +64,9 @@ type exportCreateCmd struct {
 	Type        string   `help:"Only accounts of this type: normal or admin."`
 	Q           string   `help:"Only accounts with this text in the user id or nickname." placeholder:"TEXT"`
 	Fields      []string `help:"Only these fields; all unless told." placeholder:"FIELD,…"`
-	Wait        bool     `help:"Follow the export until it is finished."`
+	Watch       bool     `help:"Follow the export until it is finished." aliases:"wait"`
+	// Download implies Watch.
+	Download downloadTarget `help:"Follow the export and download its file: to FILE, a folder, - for standard output or, with neither, a name made of the application and the export."`
 }
 
 // Run orders the export and prints it.
@@ -84,7 +83,10 @@ func (c *exportCreateCmd) Run(ctx context.Context, r *remote, s *streams) error 
 	if err != nil {
 		return err
 	}
-	if c.Wait {
+	if c.Download.wanted {
+		return fetchExport(ctx, api, e, c.Download.to, r.Output, s)
+	}
+	if c.Watch {
 		if e, err = watchExport(ctx, api, app, e.ID, s.err); err != nil {
 			return err
 		}
@@ -92,7 +94,7 @@ func (c *exportCreateCmd) Run(ctx context.Context, r *remote, s *streams) error 
 	if err := printExport(s, r.Output, e); err != nil {
 		return err
 	}
-	return exportVerdict(e, c.Wait)
+	return exportVerdict(e, c.Watch)
 }
 
 // exportListCmd lists exports.
@@ -163,11 +165,17 @@ func (c *exportWatchCmd) Run(ctx context.Context, r *remote, s *streams) error {
 func watchExport(ctx context.Context, api *client.Client, app, id string, stderr io.Writer) (client.Export, error) {
 	bar := newProgress(stderr, "rows", 0)
 	defer bar.end()
-	return api.WatchExport(ctx, app, id, func(e client.Export) error {
-		bar.total = e.Progress.Total
+	e, err := api.WatchExport(ctx, app, id, func(e client.Export) error {
+		bar.total, bar.bytes, bar.rate = e.Progress.Total, e.Progress.Bytes, e.Progress.RowsPerSecond
+		bar.left = time.Duration(e.Progress.SecondsLeft * float64(time.Second))
 		bar.at(e.Progress.Done)
 		return nil
 	})
+	if ctx.Err() != nil {
+		// Whoever stops looking may have something else to do; whoever wants no file says so.
+		return e, fmt.Errorf("%w: export %s goes on; follow it with rollcall exports watch %s --app %s, end it with rollcall exports cancel %s --app %s", ctx.Err(), id, id, app, id, app)
+	}
+	return e, err
 }
 
 // exportVerdict returns the error of an export that ended without a file.
@@ -202,7 +210,7 @@ func (c *exportCancelCmd) Run(ctx context.Context, r *remote, s *streams) error 
 // exportDownloadCmd downloads the file of an export.
 type exportDownloadCmd struct {
 	ID string `arg:"" help:"The export."`
-	To string `short:"o" help:"File to write, or a folder. Default: a name made of the application and the export, in this folder." placeholder:"FILE"`
+	To string `short:"o" help:"File to write, a folder, or - for standard output. Default: a name made of the application and the export, in this folder." placeholder:"FILE"`
 }
 
 // Run waits for the export, downloads its file and prints its name.
@@ -211,39 +219,9 @@ func (c *exportDownloadCmd) Run(ctx context.Context, r *remote, s *streams) erro
 	if err != nil {
 		return err
 	}
-	e, err := watchExport(ctx, api, app, c.ID, s.err)
+	e, err := api.Export(ctx, app, c.ID)
 	if err != nil {
 		return err
 	}
-	if err := exportVerdict(e, true); err != nil {
-		return err
-	}
-	name := c.name(e)
-	if err := download(ctx, api, e, name, s.err); err != nil {
-		return err
-	}
-	if r.Output != "table" {
-		return printExport(s, r.Output, e)
-	}
-	_, err = fmt.Fprintf(s.out, "%s: %s rows, %s bytes, SHA-256 verified\n", name, grouped(e.Rows), grouped(e.Bytes))
-	return err
-}
-
-// download writes the file of an export and tells the progress.
-func download(ctx context.Context, api *client.Client, e client.Export, name string, stderr io.Writer) error {
-	bar := newProgress(stderr, "bytes", e.Bytes)
-	defer bar.end()
-	return api.Download(ctx, e, name, bar.at)
-}
-
-// name returns the file to write.
-func (c *exportDownloadCmd) name(e client.Export) string {
-	own := fmt.Sprintf("%s-%s%s", e.App, strings.ToLower(e.ID), export.Extension(export.Format(e.Format), export.Compression(e.Compression)))
-	if c.To == "" {
-		return own
-	}
-	if info, err := os.Stat(c.To); err == nil && info.IsDir() {
-		return filepath.Join(c.To, own)
-	}
-	return c.To
+	return fetchExport(ctx, api, e, c.To, r.Output, s)
 }

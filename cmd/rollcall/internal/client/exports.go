@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -48,10 +49,13 @@ func (e Export) MarshalJSON() ([]byte, error) {
 	return writeKept(plain(e), e.Raw)
 }
 
-// Progress counts the rows of an export. The total is zero until it is known.
+// Progress counts the rows of an export. The total is zero until it is known, the others where the service does not tell.
 type Progress struct {
-	Done  int64 `json:"done"`
-	Total int64 `json:"total"`
+	Done          int64   `json:"done"`
+	Total         int64   `json:"total"`
+	Bytes         int64   `json:"bytes,omitempty"`
+	RowsPerSecond float64 `json:"rows_per_second,omitempty"`
+	SecondsLeft   float64 `json:"seconds_left,omitempty"`
 }
 
 // Finished tells whether nothing more will happen to the job but that it expires.
@@ -124,11 +128,47 @@ func (c *Client) CancelExport(ctx context.Context, app, id string) (Export, erro
 	return e, err
 }
 
+// How often, and after which pause, an export is watched anew when the service has stopped telling.
+const (
+	watchTries = 10
+	watchPause = time.Second
+)
+
 // WatchExport calls visit with the job as it is now and after each of its events, until
-// it is finished or visit returns an error.
+// it is finished or visit returns an error. It goes on when the service is away for a few seconds.
 func (c *Client) WatchExport(ctx context.Context, app, id string, visit func(Export) error) (Export, error) {
+	seen := false
+	for tries := 1; ; tries++ {
+		var mine error
+		e, err := c.watchExport(ctx, app, id, func(e Export) error {
+			seen, tries = true, 0
+			mine = visit(e)
+			return mine
+		})
+		var refused *Problem
+		switch {
+		case err == nil && e.Finished(), ctx.Err() != nil, mine != nil, !seen && err != nil, errors.As(err, &refused) && refused.Refused():
+			return e, err
+		case tries >= watchTries && err == nil:
+			return e, fmt.Errorf("the service stopped telling about export %s, which is %s; watch it again", id, e.Status)
+		case tries >= watchTries:
+			return e, err
+		}
+		select {
+		case <-time.After(watchPause):
+		case <-ctx.Done():
+			return e, ctx.Err()
+		}
+	}
+}
+
+// watchExport watches a job for as long as the service tells of it.
+func (c *Client) watchExport(ctx context.Context, app, id string, visit func(Export) error) (Export, error) {
 	e, err := c.Export(ctx, app, id)
 	if err != nil || e.Finished() {
+		return e, err
+	}
+	if err := visit(e); err != nil {
 		return e, err
 	}
 	resp, err := c.send(ctx, call{
@@ -151,10 +191,7 @@ func (c *Client) WatchExport(ctx context.Context, app, id string, visit func(Exp
 	if ctx.Err() != nil {
 		return e, ctx.Err()
 	}
-	if e, err = c.Export(ctx, app, id); err != nil || e.Finished() {
-		return e, err
-	}
-	return e, fmt.Errorf("the service stopped telling about export %s, which is %s; watch it again", id, e.Status)
+	return c.Export(ctx, app, id)
 }
 
 // serverSentEvents yields the data of each event of a stream until it ends
