@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"container/heap"
 	"context"
 	"errors"
 	"sync"
@@ -36,6 +37,7 @@ type lanes struct {
 // lane is the deliveries of one webhook that are pending. lanes.mu guards it.
 type lane struct {
 	waiting map[key]due
+	order   dueOrder // of all that is in waiting and not busy, and of what was
 	busy    map[key]bool
 	wake    chan struct{}
 }
@@ -44,6 +46,32 @@ type lane struct {
 type due struct {
 	at       time.Time
 	revision uint64
+}
+
+// await has a delivery attempted when it is due.
+func (l *lane) await(k key, d due) {
+	l.waiting[k] = d
+	heap.Push(&l.order, entry{k, d})
+}
+
+// entry is a place in the order. It counts while its delivery is waiting as it was when it was put in.
+type entry struct {
+	key key
+	due due
+}
+
+// dueOrder is a heap.Interface whose first is due first.
+type dueOrder []entry
+
+func (o dueOrder) Len() int           { return len(o) }
+func (o dueOrder) Less(i, j int) bool { return o[i].due.at.Before(o[j].due.at) }
+func (o dueOrder) Swap(i, j int)      { o[i], o[j] = o[j], o[i] }
+func (o *dueOrder) Push(e any)        { *o = append(*o, e.(entry)) }
+func (o *dueOrder) Pop() any {
+	last := len(*o) - 1
+	e := (*o)[last]
+	*o = (*o)[:last]
+	return e
 }
 
 func newLanes(ctx context.Context, attempt func(context.Context, key) (Delivery, error)) *lanes {
@@ -68,7 +96,7 @@ func (l *lanes) put(d Delivery) {
 	case known && before.revision > d.Revision:
 		return
 	case d.Status == Pending:
-		here.waiting[k] = due{d.NextAttempt, d.Revision}
+		here.await(k, due{d.NextAttempt, d.Revision})
 	default:
 		delete(here.waiting, k)
 	}
@@ -124,12 +152,14 @@ func (l *lanes) next(webhook string, here *lane) (first key, at time.Time, more 
 	if len(here.busy) >= perLane {
 		return key{}, time.Time{}, true
 	}
-	for k, d := range here.waiting {
-		if !here.busy[k] && (first.id == "" || d.at.Before(at)) {
-			first, at = k, d.at
+	for len(here.order) > 0 {
+		e := here.order[0]
+		if here.waiting[e.key] == e.due && !here.busy[e.key] {
+			return e.key, e.due.at, true
 		}
+		heap.Pop(&here.order)
 	}
-	return first, at, true
+	return key{}, time.Time{}, true
 }
 
 // begin makes an attempt beside the lane, once there is room for one. It returns false when the context has ended.
@@ -156,6 +186,12 @@ func (l *lanes) end(here *lane, k key, d Delivery, err error) {
 	defer l.mu.Unlock()
 	delete(here.busy, k)
 	before, known := here.waiting[k]
+	defer func() {
+		if left, ok := here.waiting[k]; ok {
+			here.await(k, left) // it has lost its place in the order
+		}
+		here.stir()
+	}()
 	switch {
 	case errors.Is(err, ErrNotFound): // it, or its webhook, was deleted
 		delete(here.waiting, k)
@@ -171,5 +207,4 @@ func (l *lanes) end(here *lane, k key, d Delivery, err error) {
 	default:
 		delete(here.waiting, k)
 	}
-	here.stir()
 }

@@ -24,7 +24,13 @@ const (
 // are broken off and made again by whoever runs next. What cannot be reached is tried again. One instance at a time runs it; should two do
 // so for a moment, receivers get an event twice.
 func (s *Service) Run(ctx context.Context) error {
-	lanes := newLanes(ctx, s.attempt)
+	lanes := newLanes(ctx, func(ctx context.Context, k key) (Delivery, error) {
+		d, err := s.attempt(ctx, k)
+		if err != nil && ctx.Err() == nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrChanged) {
+			s.cfg.Logger.Warn("a delivery to a webhook is attempted anew, for it could not be read or kept", "app", k.app, "webhook", k.webhook, "delivery", k.id, "error", err)
+		}
+		return d, err
+	})
 	var wg sync.WaitGroup
 	wg.Go(func() { s.persist(ctx, "the events of exports", s.fanOut) })
 	wg.Go(func() {
