@@ -64,7 +64,8 @@ type exportCreateCmd struct {
 	Type        string   `help:"Only accounts of this type: normal or admin."`
 	Q           string   `help:"Only accounts with this text in the user id or nickname." placeholder:"TEXT"`
 	Fields      []string `help:"Only these fields; all unless told." placeholder:"FIELD,…"`
-	Watch       bool     `help:"Follow the export until it is finished." aliases:"wait"`
+	Watch       bool     `help:"Follow the export until it is finished."`
+	Wait        bool     `help:"The same as --watch."`
 	// Download implies Watch.
 	Download downloadTarget `help:"Follow the export and download its file: to FILE, a folder, - for standard output or, with neither, a name made of the application and the export."`
 }
@@ -86,7 +87,8 @@ func (c *exportCreateCmd) Run(ctx context.Context, r *remote, s *streams) error 
 	if c.Download.wanted {
 		return fetchExport(ctx, api, e, c.Download.to, r.Output, s)
 	}
-	if c.Watch {
+	watch := c.Watch || c.Wait
+	if watch {
 		if e, err = watchExport(ctx, api, app, e.ID, s.err); err != nil {
 			return err
 		}
@@ -94,7 +96,7 @@ func (c *exportCreateCmd) Run(ctx context.Context, r *remote, s *streams) error 
 	if err := printExport(s, r.Output, e); err != nil {
 		return err
 	}
-	return exportVerdict(e, c.Watch)
+	return exportVerdict(e, watch)
 }
 
 // exportListCmd lists exports.
