@@ -24,7 +24,9 @@ type Options struct {
 	Seconds float64
 	// Cost measures what an account costs, and nothing else.
 	Cost bool
-	// DB is the address of an empty PostgreSQL database whose list is measured for its cost. Empty: the list is a file.
+	// Rebuild measures how a list is built anew during writes and reads, and nothing else. It needs DB.
+	Rebuild bool
+	// DB is the address of an empty PostgreSQL database that Cost and Rebuild keep the list in. Empty: the list is a file.
 	DB string
 	// Out gets the table, a row as soon as it is measured.
 	Out io.Writer
@@ -52,8 +54,11 @@ func Run(ctx context.Context, o Options) (err error) {
 	}()
 	r := &run{Options: o, dir: dir}
 	parts := []func(context.Context) error{r.commands, r.messages, r.million}
-	if o.Cost {
+	switch {
+	case o.Cost:
 		parts = []func(context.Context) error{r.cost}
+	case o.Rebuild:
+		parts = []func(context.Context) error{r.rebuild}
 	}
 	for _, part := range parts {
 		if err := part(ctx); err != nil {
