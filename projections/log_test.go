@@ -149,3 +149,10 @@ func (c *counter) counts() (position eventstore.Position, idles int) {
 	defer c.mu.Unlock()
 	return c.position, c.idles
 }
+
+// set moves the checkpoint, as one who builds the read model anew does.
+func (c *counter) set(position eventstore.Position) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.position = position
+}

@@ -52,7 +52,7 @@ type Log interface {
 var (
 	// ErrFenced means that the checkpoint has been moved by another writer.
 	ErrFenced = errors.New("the checkpoint was moved by another writer")
-	// ErrHalted means that a projection has stopped for good; a HaltError tells why.
+	// ErrHalted means that a projection has stopped and does not go on by itself; a HaltError tells why.
 	ErrHalted = errors.New("the projection has halted")
 	// ErrBroken means that the read model itself is damaged and must be built anew. Its
 	// error says how.
@@ -77,7 +77,7 @@ func (e *EventError) Error() string {
 // Unwrap returns the cause.
 func (e *EventError) Unwrap() error { return e.Err }
 
-// HaltError tells why a projection has stopped for good and where. It is
+// HaltError tells why a projection has stopped and where. It is
 // ErrHalted and its cause.
 type HaltError struct {
 	Projection string
@@ -87,6 +87,12 @@ type HaltError struct {
 
 func (e *HaltError) Error() string {
 	return fmt.Sprintf("projection %s has halted at position %d: %v", e.Projection, e.Position, e.Err)
+}
+
+// LogDamaged tells whether the log itself has lost something, rather than that this projection cannot apply one of its events.
+func (e *HaltError) LogDamaged() bool {
+	var event *EventError
+	return errors.Is(e.Err, eventstore.ErrDamaged) && !errors.As(e.Err, &event)
 }
 
 // Unwrap returns ErrHalted and the cause.

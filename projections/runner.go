@@ -22,6 +22,7 @@ const (
 	longestRetry  = 5 * time.Second
 	longestRest   = 50 * time.Millisecond
 	restRatio     = 4
+	shortPatience = 15 * time.Second // longer than servers need to agree on a leader
 )
 
 // Option changes how a runner works.
@@ -64,6 +65,7 @@ type Runner struct {
 	batch      int
 	lead       Lead
 	observe    func(context.Context, Batch)
+	shortSince time.Time // when the log began to say that it ends before the checkpoint; of the goroutine that applies
 
 	mu       sync.Mutex
 	position eventstore.Position
@@ -93,7 +95,8 @@ func NewRunner(log Log, p Projection, opts ...Option) *Runner {
 // may pass is retried with a growing pause. What cannot pass halts the projection, and
 // Run returns a *HaltError: a hole in the log, a checkpoint past its end
 // (both eventstore.ErrDamaged), or an event that can never be applied (an *EventError). The
-// events before it have then been applied, and nothing is skipped. A runner runs once.
+// events before it have then been applied, and nothing is skipped. A projection that is shared among instances stays halted only until
+// its checkpoint is moved by another one, or by whoever builds it anew; Run goes on then, and returns for a damaged log alone. A runner runs once.
 func (r *Runner) Run(ctx context.Context) error {
 	if err := r.begin(); err != nil {
 		return err
@@ -171,9 +174,9 @@ func (r *Runner) follow(ctx context.Context) (progress bool, err error) {
 		return false, fmt.Errorf("read the end of the log: %w", err)
 	}
 	if checkpoint > last {
-		return false, &damage{at: last + 1, detail: fmt.Sprintf("it ends at position %d and the checkpoint is %d, so it has lost events; "+
-			"stop all writers and restore the log from a backup, or rebuild the projection if the loss is accepted", last, checkpoint)}
+		return false, r.short(last, checkpoint)
 	}
+	r.shortSince = time.Time{}
 	r.saw(last)
 	r.moved(checkpoint)
 	r.trouble(nil)
@@ -199,6 +202,19 @@ func (r *Runner) follow(ctx context.Context) (progress bool, err error) {
 		err = readErr
 	}
 	return progress, err
+}
+
+// short returns the error of a log that ends before the checkpoint. A server that was the leader of a cluster may answer for a while what
+// is not so any more, so it is damage only once the log has answered nothing else for as long as that may last.
+func (r *Runner) short(last, checkpoint eventstore.Position) error {
+	if r.shortSince.IsZero() {
+		r.shortSince = time.Now()
+	}
+	if time.Since(r.shortSince) < shortPatience {
+		return fmt.Errorf("the log says that it ends at position %d, before the checkpoint %d; it is asked again", last, checkpoint)
+	}
+	return &damage{at: last + 1, detail: fmt.Sprintf("it ends at position %d and the checkpoint is %d, so it has lost events; "+
+		"stop all writers and restore the log from a backup, or rebuild the projection if the loss is accepted", last, checkpoint)}
 }
 
 // read takes events from the subscription ahead of their being applied. The

@@ -146,6 +146,22 @@ func TestACheckpointPastTheEndOfTheLogIsRefused(t *testing.T) {
 	})
 }
 
+func TestALogThatEndsTooEarlyForAMomentIsAskedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newMemoryLog(10)
+		r := projections.NewRunner(log, &counter{position: 11})
+		start(t, r)
+		time.Sleep(10 * time.Second) // a server that leads no more may answer
+		if s := r.Status(); s.Halted != nil || s.Retrying == nil {
+			t.Errorf("it is at %+v, want that it asks again", s)
+		}
+		log.add(5)
+		if err := r.WaitFor(t.Context(), 15); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestAnEventThatCannotBeAppliedHaltsBehindThoseBeforeIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cause := errors.New("no such field")

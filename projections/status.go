@@ -12,7 +12,7 @@ type Status struct {
 	Name     string
 	Position eventstore.Position // of the last event applied
 	Last     eventstore.Position // the latest position seen in the log
-	Halted   error               // a *HaltError once the projection has stopped for good
+	Halted   error               // a *HaltError while the projection has stopped, and does not go on by itself
 	Retrying error               // the trouble that is being retried, nil when all is well
 	Leading  bool                // whether this instance applies the events
 }
@@ -103,12 +103,24 @@ func (r *Runner) move(position eventstore.Position) {
 	r.waiting.wake(position)
 }
 
-// advanced records the position that the projection shows at least.
-func (r *Runner) advanced(position eventstore.Position) {
+// watched records the position that the projection shows while another instance leads. It may be an earlier one than before: of
+// a read model that took the place of another.
+func (r *Runner) watched(position eventstore.Position) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.position < position {
+	if !r.leading && r.position != position {
 		r.move(position)
+	}
+}
+
+// stand records that the projection has halted, or with nil that it goes on.
+func (r *Runner) stand(halt *HaltError) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.halted = nil
+	if halt != nil {
+		r.halted = halt
+		r.waiting.wakeAll()
 	}
 }
 

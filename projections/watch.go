@@ -2,25 +2,56 @@ package projections
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
+
+	"rollcall/eventstore"
 )
 
 // How often the checkpoint that another instance moves is looked at, and how often while someone waits for it.
 const (
 	watchEvery   = 250 * time.Millisecond
 	awaitedEvery = 10 * time.Millisecond
+	haltedEvery  = time.Second // while halted
 )
 
-// share applies events while this instance leads, and otherwise watches.
+// share applies events while this instance leads, and otherwise watches. Once halted it watches on, until somebody has moved the checkpoint.
 func (r *Runner) share(ctx context.Context) error {
 	watching, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() { r.watch(watching) })
-	err := r.lead(ctx, r.alone)
-	stop()
-	wg.Wait()
-	return err
+	defer wg.Wait()
+	defer stop()
+	for {
+		err := r.lead(ctx, r.alone)
+		var halt *HaltError
+		if !errors.As(err, &halt) || halt.LogDamaged() {
+			return err
+		}
+		r.stand(halt)
+		r.log.Error("projection has halted, until it is built anew or another instance applies what this one cannot", "error", err)
+		if !r.awaitMove(ctx, halt.Position) {
+			return err
+		}
+		r.stand(nil)
+		r.log.Info("projection goes on: its checkpoint was moved")
+	}
+}
+
+// awaitMove waits until somebody else has moved the checkpoint of a projection that has halted at a position: an instance that can apply
+// the event there, or whoever has built the read model anew. It tells whether that is so before ctx ends.
+func (r *Runner) awaitMove(ctx context.Context, halted eventstore.Position) bool {
+	at, before := r.projection.Checkpoint(ctx)
+	for {
+		now, err := r.projection.Checkpoint(ctx)
+		if err == nil && (before != nil || now != at || now >= halted) {
+			return true
+		}
+		if !sleep(ctx, haltedEvery) {
+			return false
+		}
+	}
 }
 
 // alone applies events as the one instance that does.
@@ -64,7 +95,7 @@ func (r *Runner) look(ctx context.Context) (pause time.Duration, hurry <-chan st
 	}
 	checkpoint, err := r.projection.Checkpoint(ctx)
 	if err == nil {
-		r.advanced(checkpoint)
+		r.watched(checkpoint)
 		if last, err := r.source.Last(ctx); err == nil {
 			r.saw(last)
 		}

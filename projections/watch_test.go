@@ -3,6 +3,7 @@ package projections_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -65,23 +66,64 @@ func TestOneInstanceAppliesAndTheOthersWatchUntilItStops(t *testing.T) {
 	})
 }
 
-func TestAnInstanceThatHaltsTellsSo(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		broken := &projections.EventError{Position: 3, Type: "odd", Err: errors.New("it is odd")}
-		c := &counter{hook: func(events []eventstore.Envelope) error {
-			if events[len(events)-1].Position >= 3 {
-				return broken
-			}
+// oddAt is a projection that cannot apply one event until it is told to.
+func oddAt(position eventstore.Position) (c *counter, mend func()) {
+	var mended atomic.Bool
+	return &counter{hook: func(events []eventstore.Envelope) error {
+		if events[len(events)-1].Position < position || mended.Load() {
 			return nil
-		}}
-		first := projections.NewRunner(newMemoryLog(5), c, projections.WithLead(oneAtATime()))
-		err := first.Run(t.Context())
-		var halt *projections.HaltError
-		if !errors.As(err, &halt) || halt.Position != 3 {
-			t.Fatalf("it ended with %v, want that it halted at 3", err)
 		}
-		if err := first.WaitFor(t.Context(), eventstore.Position(4)); !errors.Is(err, projections.ErrHalted) {
-			t.Errorf("waiting is %v, want %v", err, projections.ErrHalted)
+		return &projections.EventError{Position: position, Type: "odd", Err: errors.New("it is odd")}
+	}}, func() { mended.Store(true) }
+}
+
+func TestASharedProjectionStaysHaltedUntilItsCheckpointIsMoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, mend := oddAt(3)
+		log := newMemoryLog(5)
+		r := projections.NewRunner(log, c, projections.WithLead(oneAtATime()))
+		done := start(t, r)
+		var halt *projections.HaltError
+		if err := r.WaitFor(t.Context(), 4); !errors.As(err, &halt) || halt.Position != 3 || halt.LogDamaged() {
+			t.Fatalf("waiting is %v, want that it halted at 3", err)
+		}
+		if err := r.WaitFor(t.Context(), 2); err != nil {
+			t.Errorf("what was applied is not shown: %v", err)
+		}
+		mend() // the next attempt would succeed; there is to be none
+		time.Sleep(time.Hour)
+		if s := r.Status(); s.Position != 2 || s.Leading || !errors.Is(s.Halted, projections.ErrHalted) {
+			t.Errorf("an hour later it is at %+v, want halted at 2", s)
+		}
+		if err := c.Apply(t.Context(), 2, log.events[2:3]); err != nil { // by another instance
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		if err := r.WaitFor(t.Context(), 5); err != nil {
+			t.Errorf("it does not go on: %v", err)
+		}
+		if s := r.Status(); s.Position != 5 || s.Halted != nil || !s.Leading {
+			t.Errorf("it is at %+v", s)
+		}
+		select {
+		case err := <-done:
+			t.Errorf("the runner has ended with %v", err)
+		default:
+		}
+	})
+}
+
+func TestAWatcherFollowsAReadModelThatTookThePlaceOfALongerOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &counter{position: 900}
+		never := func(ctx context.Context, _ func(context.Context) error) error { <-ctx.Done(); return nil }
+		r := projections.NewRunner(newMemoryLog(1000), c, projections.WithLead(never))
+		start(t, r)
+		time.Sleep(time.Second)
+		c.set(100)
+		time.Sleep(time.Second)
+		if s := r.Status(); s.Position != 100 || s.Lag() != 900 {
+			t.Errorf("it is at %+v, want position 100", s)
 		}
 	})
 }

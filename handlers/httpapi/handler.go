@@ -72,6 +72,8 @@ type Config struct {
 	// Ready returns nil when the service is able to serve, else the reason why not,
 	// which /readyz shows to everyone. Always ready when nil.
 	Ready func(ctx context.Context) error
+	// Halted are the projections that have halted; /readyz shows them to everyone. None have when nil.
+	Halted func() []HaltedProjection
 	// Warnings are what is not as it should be in production; /readyz shows them.
 	Warnings []string
 

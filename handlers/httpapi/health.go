@@ -14,6 +14,15 @@ import (
 type Health struct {
 	Status   string   `json:"status" enum:"ok"`
 	Warnings []string `json:"warnings,omitempty" doc:"What is not as it should be in production, though the service can serve"`
+
+	Halted []HaltedProjection `json:"halted,omitempty" doc:"What follows the log no more, while everything else goes on"`
+}
+
+// HaltedProjection is a projection that has met an event that it cannot apply.
+type HaltedProjection struct {
+	Projection string `json:"projection"`
+	Position   uint64 `json:"position" doc:"Position of the event that it cannot apply; it shows those before"`
+	Reason     string `json:"reason"`
 }
 
 type healthOutput struct{ Body Health }
@@ -28,7 +37,9 @@ func (h *Handler) registerHealth() {
 	})
 	register(h, rule{scope: public}, huma.Operation{
 		OperationID: "readyz", Method: http.MethodGet, Path: "/readyz", Tags: tags,
-		Summary: "Able to serve", Description: "503 with the reason when not.",
+		Summary: "Able to serve",
+		Description: "503 with the reason when not. A projection that has halted does not change that: it is told of in halted. Commands go on and reads show " +
+			"what it has applied; those that ask for a later min_position are answered by 503 not_caught_up.",
 	}, nil, h.ready)
 	if h.Metrics == nil {
 		return
@@ -49,5 +60,9 @@ func (h *Handler) ready(ctx context.Context, _ *struct{}) (*healthOutput, error)
 			return nil, wire.Refuse(wire.CodeUnavailable, "%s", err)
 		}
 	}
-	return &healthOutput{Health{Status: "ok", Warnings: h.Warnings}}, nil
+	health := Health{Status: "ok", Warnings: h.Warnings}
+	if h.Halted != nil {
+		health.Halted = h.Halted()
+	}
+	return &healthOutput{health}, nil
 }

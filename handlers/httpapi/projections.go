@@ -15,7 +15,7 @@ type Projection struct {
 	Name     string  `json:"name"`
 	Position uint64  `json:"position" doc:"Position of the last event that it shows"`
 	Last     uint64  `json:"last" doc:"Position of the latest event that it knows of"`
-	Halted   string  `json:"halted,omitempty" doc:"Why it has stopped for good; absent while it has not"`
+	Halted   string  `json:"halted,omitempty" doc:"Why it has stopped, and at which position; absent while it has not"`
 	Retrying string  `json:"retrying,omitempty" doc:"The trouble that is being retried; absent when all is well"`
 	Leading  bool    `json:"leading,omitempty" doc:"Whether this instance is the one that applies events, where instances share it"`
 	Behind   float64 `json:"behind_seconds" doc:"How long the oldest event has waited that it does not show, zero when it shows all"`

@@ -21,6 +21,9 @@ var ErrNotCaughtUp = errors.New("the account list has not reached the position a
 // ErrUnavailable means that the read model cannot be reached. The same read may succeed a little later.
 var ErrUnavailable = errors.New("the account list cannot be reached")
 
+// ErrHalted means, together with ErrNotCaughtUp, that the read model goes no further until an operator has seen to it.
+var ErrHalted = errors.New("the account list has halted")
+
 // Reader is the read model. The position it returns is the one it shows.
 type Reader interface {
 	Page(ctx context.Context, l domain.Listing) (domain.Page, error)
@@ -39,6 +42,8 @@ type Options struct {
 	OwnWrites time.Duration
 	// Passes tells whether an error of the reader means that it cannot be reached for now. None does by default.
 	Passes func(error) bool
+	// Halts tells whether an error of waiting means that the reader has halted before the position. None does by default.
+	Halts func(error) bool
 }
 
 // Service answers reads. It is safe for concurrent use.
@@ -60,6 +65,9 @@ func New(reader Reader, waitFor func(ctx context.Context, position uint64) error
 	}
 	if opts.Passes == nil {
 		opts.Passes = func(error) bool { return false }
+	}
+	if opts.Halts == nil {
+		opts.Halts = func(error) bool { return false }
 	}
 	return &Service{reader: reader, waitFor: waitFor, opts: opts}
 }
@@ -139,6 +147,9 @@ func (s *Service) catchUp(ctx context.Context, minimum uint64) error {
 	if err := s.waitFor(wctx, minimum); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if s.opts.Halts(err) {
+			err = fmt.Errorf("%w: %w", ErrHalted, err)
 		}
 		return fmt.Errorf("%w: position %d: %w", ErrNotCaughtUp, minimum, err)
 	}

@@ -80,6 +80,8 @@ func (c Codes) Of(ctx context.Context, err error) (p *Problem, fault bool) {
 		return c.Problem(CodeUnavailable, "the tokens cannot be reached; repeat the request in a moment"), true
 	case errors.Is(err, eventstore.ErrUnknownOutcome):
 		return c.Problem(CodeOutcomeUnknown, "the log did not answer, so the command may or may not have been executed; repeat it with the same "+c.commandID+" to find out"), false
+	case errors.Is(err, query.ErrHalted):
+		return c.Problem(CodeNotCaughtUp, "the list has halted before min_position, and goes on once an operator has seen to it; /readyz says where it stands and why"), false
 	case errors.Is(err, query.ErrNotCaughtUp):
 		return c.Problem(CodeNotCaughtUp, "the list has not reached min_position in time; read again in a moment"), false
 	case errors.Is(err, query.ErrUnavailable):

@@ -46,5 +46,6 @@ func (s *Service) openDB(ctx context.Context) (err error) {
 func (s *Service) reads() *query.Service {
 	return query.New(s.list, s.waitForList, query.Options{
 		Passes: func(err error) bool { return errors.Is(err, projections.ErrUnavailable) },
+		Halts:  func(err error) bool { return errors.Is(err, projections.ErrHalted) },
 	})
 }

@@ -72,6 +72,7 @@ type Service struct {
 	listener      net.Listener
 	web           *web
 	backlog       eventstore.Position // the end of the log at start
+	began         eventstore.Position // what the list showed at start
 	followed      *group              // what follows the log, the tokens and the exports
 
 	closers []func() error // what Stop closes, last first
@@ -173,6 +174,9 @@ func (s *Service) checkPositions(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if p == s.list {
+			s.began = position
+		}
 		if err := s.store.Check(ctx, position); err != nil {
 			return fmt.Errorf("%s has seen the log up to position %d: %w", p.Name(), position, err)
 		}
@@ -220,6 +224,7 @@ func (s *Service) handler() (*httpapi.Handler, error) {
 		Audit:        audit.New(s.store, codec.New(s.keys)),
 		NewID:        func() string { return ulid.Make().String() },
 		Ready:        s.Ready,
+		Halted:       s.halted,
 		Warnings:     s.warnings,
 		Tokens:       s.tokens,
 		Projections:  s.projections,
@@ -287,11 +292,13 @@ const readyTimeout = 2 * time.Second
 func (s *Service) Ready(ctx context.Context) error {
 	for _, r := range s.runners {
 		if err := r.Status().Halted; err != nil {
-			return err
+			if halt := haltOf(r); halt == nil || halt.LogDamaged() {
+				return err
+			}
 		}
 	}
-	if p := s.runners[0].Status(); p.Position < s.backlog {
-		return fmt.Errorf("the list has read %d of the %d events that the log had at start", p.Position, s.backlog)
+	if err := s.listReady(); err != nil {
+		return err
 	}
 	if err := errors.Join(s.tokens.Ready(), s.exports.Ready()); err != nil {
 		return err
@@ -303,6 +310,35 @@ func (s *Service) Ready(ctx context.Context) error {
 	defer cancel()
 	_, err := s.store.Last(ctx)
 	return err
+}
+
+// listReady returns why the list is not one to serve from, nil when it is. One that has halted still shows what it did before; one that
+// is new with this start and halts on the way does not, so that an upgrade that cannot read the log goes no further than this instance.
+func (s *Service) listReady() error {
+	p := s.runners[0].Status()
+	switch {
+	case p.Position >= s.backlog, p.Halted != nil && s.began > 0:
+		return nil
+	case p.Halted != nil:
+		return p.Halted
+	}
+	return fmt.Errorf("the list has read %d of the %d events that the log had at start", p.Position, s.backlog)
+}
+
+// haltOf returns why a projection has halted, nil when it has not.
+func haltOf(r *projections.Runner) *projections.HaltError {
+	halt, _ := errors.AsType[*projections.HaltError](r.Status().Halted)
+	return halt
+}
+
+// halted tells which projections have halted.
+func (s *Service) halted() (all []httpapi.HaltedProjection) {
+	for _, r := range s.runners {
+		if halt := haltOf(r); halt != nil {
+			all = append(all, httpapi.HaltedProjection{Projection: halt.Projection, Position: uint64(halt.Position), Reason: halt.Err.Error()})
+		}
+	}
+	return all
 }
 
 // URL returns the address of the HTTP API.
