@@ -150,6 +150,15 @@ func (c CommandsConfig) endure(next message.HandlerFunc) message.HandlerFunc {
 	}
 }
 
+// unanswered returns an error of a stream that did not answer as one that callers know: eventstore.ErrUnavailable where something was to be
+// read, eventstore.ErrUnknownOutcome where something was to be written.
+func unanswered(as, err error) error {
+	if err == nil || errors.Is(err, as) || !passes(err) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", as, err)
+}
+
 // passes tells whether trouble is of a kind that is over sooner or later.
 func passes(err error) bool {
 	for _, trouble := range []error{

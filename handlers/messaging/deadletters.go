@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"rollcall/domain"
+	"rollcall/eventstore"
 	"rollcall/handlers/intake"
 )
 
@@ -92,7 +93,7 @@ func (d *DeadLetters) List(ctx context.Context, app domain.AppID, after uint64, 
 			break
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read dead letters: %w", err)
+			return nil, fmt.Errorf("read dead letters: %w", unanswered(eventstore.ErrUnavailable, err))
 		}
 		letters = append(letters, deadLetterOf(m))
 		after = m.Sequence
@@ -118,7 +119,7 @@ func (d *DeadLetters) get(ctx context.Context, id uint64) (*jetstream.RawStreamM
 		return nil, fmt.Errorf("%w: %d", intake.ErrNoDeadLetter, id)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read dead letter %d: %w", id, err)
+		return nil, fmt.Errorf("read dead letter %d: %w", id, unanswered(eventstore.ErrUnavailable, err))
 	}
 	return m, nil
 }
@@ -154,7 +155,7 @@ func (d *DeadLetters) Requeue(ctx context.Context, id uint64) error {
 	case errors.As(err, &api) && api.ErrorCode == jsStoreFailed:
 		return &domain.Rejection{Code: intake.CodeQueueFull, Detail: "the queue of commands is full (" + api.Description + "); retry the dead command when others have been decided"}
 	case err != nil:
-		return fmt.Errorf("publish on %s: %w", again.Subject, err)
+		return fmt.Errorf("publish on %s: %w", again.Subject, unanswered(eventstore.ErrUnknownOutcome, err))
 	}
 	return nil
 }
@@ -163,7 +164,7 @@ func (d *DeadLetters) Requeue(ctx context.Context, id uint64) error {
 func (d *DeadLetters) Remove(ctx context.Context, id uint64) error {
 	err := d.stream.SecureDeleteMsg(ctx, id)
 	if err != nil && !errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
-		return fmt.Errorf("remove dead letter %d: %w", id, err)
+		return fmt.Errorf("remove dead letter %d: %w", id, unanswered(eventstore.ErrUnknownOutcome, err))
 	}
 	if err != nil {
 		if _, gerr := d.get(ctx, id); !errors.Is(gerr, intake.ErrNoDeadLetter) {

@@ -347,3 +347,16 @@ func TestDeadLettersAreReadByIDAndListedInPages(t *testing.T) {
 		t.Errorf("left are %q", got)
 	}
 }
+
+func TestReadsOfOutcomesAndDeadLettersSayThatTheStreamsCannotBeReached(t *testing.T) {
+	p := newPlant(t, 0)
+	p.js.Conn().Close()
+	_, outcome := p.outcomes.Load(t.Context(), "demo", "c1")
+	_, list := p.dead.List(t.Context(), "", 0, 10)
+	_, get := p.dead.Get(t.Context(), 1)
+	for what, err := range map[string]error{"an outcome": outcome, "the list": list, "a dead letter": get} {
+		if !errors.Is(err, eventstore.ErrUnavailable) {
+			t.Errorf("%s: %v, want %v", what, err, eventstore.ErrUnavailable)
+		}
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"rollcall/domain"
+	"rollcall/eventstore"
 	"rollcall/handlers/intake"
 	"rollcall/handlers/wire"
 )
@@ -36,7 +37,7 @@ func OpenOutcomes(ctx context.Context, js jetstream.JetStream, replicas int) (*O
 // Close waits for what is being kept.
 func (o *Outcomes) Close() { o.group.close() }
 
-// Load returns the outcome of a command as the leader of the stream knows it.
+// Load returns the outcome of a command as the leader of the stream knows it. Errors: intake.ErrNoOutcome; eventstore.ErrUnavailable.
 func (o *Outcomes) Load(ctx context.Context, app domain.AppID, commandID string) (intake.Outcome, error) {
 	out, _, err := o.load(ctx, app, commandID)
 	return out, err
@@ -45,7 +46,7 @@ func (o *Outcomes) Load(ctx context.Context, app domain.AppID, commandID string)
 func (o *Outcomes) load(ctx context.Context, app domain.AppID, commandID string) (intake.Outcome, uint64, error) {
 	data, sequence, err := lastMessage(ctx, o.js.Conn(), StreamOutcomes, outcomeSubject(app, commandID))
 	if err != nil {
-		return intake.Outcome{}, 0, err
+		return intake.Outcome{}, 0, unanswered(eventstore.ErrUnavailable, err)
 	}
 	if sequence == 0 {
 		return intake.Outcome{}, 0, intake.ErrNoOutcome

@@ -178,7 +178,7 @@ func (r *rebuilds) build(ctx context.Context, number int64) error {
 		different, err := r.compare(ctx, number, list)
 		switch {
 		case err != nil:
-			return err
+			return r.refuse(ctx, number, err)
 		case len(different) > 0 && try == differTries:
 			return r.refuse(ctx, number, fmt.Errorf("%w: it differs from the live one in %s; if that one is wrong, promote this one by force", errRefused, some(different)))
 		case len(different) > 0: // a key may have been destroyed between the two readings of an event
@@ -248,6 +248,10 @@ func (r *rebuilds) caughtUp(ctx context.Context, runner *projections.Runner) err
 
 // compare compares a list that nobody feeds with the live one.
 func (r *rebuilds) compare(ctx context.Context, number int64, list *postgres.List) (different []string, err error) {
+	stood, err := r.live(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for range compareTries {
 		different, err = r.db.Compare(ctx, number, func(ctx context.Context, from, until eventstore.Position) error {
 			return r.apply(ctx, list, from, until)
@@ -257,7 +261,21 @@ func (r *rebuilds) compare(ctx context.Context, number int64, list *postgres.Lis
 		}
 		sleep(ctx, promoteRetry) // the live list is about to come by
 	}
+	if at, lerr := r.live(ctx); lerr == nil && at == stood && errors.Is(err, postgres.ErrAhead) {
+		err = fmt.Errorf("%w: the live one stands still at position %d, before it; if that one has halted, promote this one by force", errRefused, at)
+	}
 	return nil, err
+}
+
+// live returns what the live list shows.
+func (r *rebuilds) live(ctx context.Context) (eventstore.Position, error) {
+	all, err := r.db.Generations(ctx)
+	for _, g := range all {
+		if g.Readable && g.State == postgres.Live {
+			return g.Checkpoint, err
+		}
+	}
+	return 0, err
 }
 
 // apply applies the events behind a position up to another.
