@@ -210,6 +210,9 @@ func (l *List) Account(ctx context.Context, app domain.AppID, id domain.UserID) 
 func (l *List) failure(ctx context.Context, generation int64, err error) error {
 	switch code(err) {
 	case codeDataCorrupted, codeIndexCorrupted, codeUndefinedTable, codeUndefinedColumn:
+		if !l.db.Prepared() {
+			return fmt.Errorf("%w: its tables are not there yet: %w", projections.ErrUnavailable, err)
+		}
 		return broken(generation, err)
 	}
 	if err != nil && ctx.Err() != nil && !errors.Is(err, ctx.Err()) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"embed"
 	"errors"
+	"fmt"
 	"io/fs"
 
 	"github.com/jackc/pgx/v5"
@@ -20,6 +21,13 @@ const migrationLock = 0x526f6c6c63616c6c
 
 // migrate brings the control tables up to date, one instance at a time. The tables of
 // lists have no migrations: a list of another version is another generation.
+func (db *DB) migrate(ctx context.Context) error {
+	if err := migrate(ctx, db.config); err != nil {
+		return fmt.Errorf("bring the tables up to date: %w", err)
+	}
+	return nil
+}
+
 func migrate(ctx context.Context, config *pgx.ConnConfig) (err error) {
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {

@@ -59,6 +59,8 @@ type DB struct {
 	writers  *pgxpool.Pool
 	leases   *pgxpool.Pool
 	live     atomic.Int64 // the generation that was live when last seen
+	config   *pgx.ConnConfig
+	prepared atomic.Bool
 
 	lifetime context.Context // ends with Close, for work that no call waits for
 	end      context.CancelFunc
@@ -73,41 +75,57 @@ type Option func(*DB)
 // WithLogger sets where the database tells of trouble that it rides out; by default nowhere.
 func WithLogger(log *slog.Logger) Option { return func(db *DB) { db.log = log } }
 
-// Open connects to the database at a postgres:// address, brings its tables up to date, and
-// creates the first list of this version where there is none, at position zero. Close it
-// at the end.
+// Open is Connect and Prepare.
+func Open(ctx context.Context, address string, opts ...Option) (*DB, error) {
+	db, err := Connect(ctx, address, opts...)
+	if err != nil {
+		return nil, err
+	}
+	if err := db.Prepare(ctx); err != nil {
+		db.Close()
+		return nil, err
+	}
+	return db, nil
+}
+
+// Connect returns the database at a postgres:// address. Nobody is asked for anything yet: the server may be away. Until Prepare has
+// succeeded, lists may be projections.ErrUnavailable. Close it at the end.
 //
 // The database's encoding must be UTF8; its locale does not matter. A pooler between must
 // keep sessions, not only transactions. The user must be allowed to create schemas.
-func Open(ctx context.Context, address string, opts ...Option) (*DB, error) {
+func Connect(ctx context.Context, address string, opts ...Option) (*DB, error) {
 	db := &DB{id: strings.ToLower(rand.Text()), log: slog.New(slog.DiscardHandler)}
 	db.lifetime, db.end = context.WithCancel(context.WithoutCancel(ctx))
 	for _, opt := range opts {
 		opt(db)
 	}
-	if err := db.start(ctx, address); err != nil {
+	config, err := pgxpool.ParseConfig(address)
+	if err == nil {
+		db.config = config.ConnConfig.Copy()
+		db.config.ConnectTimeout = connectTime
+		err = db.connect(ctx, config, strings.Contains(address, "pool_max_conns"))
+	}
+	if err != nil {
 		db.Close()
-		return nil, fmt.Errorf("open the account list in PostgreSQL: %w", reachable(err))
+		return nil, fmt.Errorf("open the account list in PostgreSQL: %w", err)
 	}
 	return db, nil
 }
 
-func (db *DB) start(ctx context.Context, address string) (err error) {
-	config, err := pgxpool.ParseConfig(address)
-	if err != nil {
-		return err
+// Prepare checks the server, brings the tables up to date, and creates the first list of this version where there is none, at position
+// zero. It may be called again after an error, such as projections.ErrUnavailable.
+func (db *DB) Prepare(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{db.check, db.migrate, db.ensureLive} {
+		if err := step(ctx); err != nil {
+			return fmt.Errorf("open the account list in PostgreSQL: %w", reachable(err))
+		}
 	}
-	if err := check(ctx, config.ConnConfig); err != nil {
-		return err
-	}
-	if err := migrate(ctx, config.ConnConfig); err != nil {
-		return fmt.Errorf("bring the tables up to date: %w", err)
-	}
-	if err := db.connect(ctx, config, strings.Contains(address, "pool_max_conns")); err != nil {
-		return err
-	}
-	return db.ensureLive(ctx)
+	db.prepared.Store(true)
+	return nil
 }
+
+// Prepared tells whether Prepare has succeeded.
+func (db *DB) Prepared() bool { return db.prepared.Load() }
 
 // connect makes the pools. Readers make a plan for each query with its values, for a plan for
 // any values takes many rows for granted. They are to walk along indexes also while a list is
@@ -175,8 +193,8 @@ func (db *DB) sessions(pool string) string { return sessionName(pool, db.id) }
 func sessionName(pool, instance string) string { return "rollcall " + pool + " " + instance }
 
 // check refuses a server that the list cannot live in.
-func check(ctx context.Context, config *pgx.ConnConfig) (err error) {
-	conn, err := pgx.ConnectConfig(ctx, config)
+func (db *DB) check(ctx context.Context) (err error) {
+	conn, err := pgx.ConnectConfig(ctx, db.config)
 	if err != nil {
 		return err
 	}

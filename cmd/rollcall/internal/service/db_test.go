@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -218,6 +220,39 @@ func TestCommandsGoOnWithoutTheDatabaseAndTheListCatchesUp(t *testing.T) {
 		return err == nil
 	})
 	checkTotal(t, two, end())
+}
+
+func TestAnInstanceThatStartsWithoutTheDatabaseDecidesCommandsAndListsThemOnceItIsThere(t *testing.T) {
+	server, err := pgtest.Start(t.Context(), "", pgtest.Fast()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	cfg, _ := onOneServer(t)
+	cfg.DB = server.URL("postgres")
+	if err := server.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, cfg)
+	defer stop(t, s)
+	if r := askReady(t, s); r.HTTP != http.StatusServiceUnavailable || !strings.Contains(r.Detail, "PostgreSQL") {
+		t.Errorf("readyz answers %d %s", r.HTTP, r.Detail)
+	}
+	c := api(t, s)
+	if _, err := c.CreateApp(t.Context(), client.AppChange{App: "demo"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.CreateAccount(t.Context(), "demo", map[string]any{"user_id": "ann"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Accounts(t.Context(), "demo", client.Listing{}); !unavailable(err) {
+		t.Errorf("a read is answered by %v", err)
+	}
+	if err := server.Resume(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	storetest.Eventually(t, "it is ready", func() bool { return askReady(t, s).HTTP == http.StatusOK })
+	checkTotal(t, c, 1)
 }
 
 func TestALeaderThatStopsIsFollowedByTheOtherInstance(t *testing.T) {

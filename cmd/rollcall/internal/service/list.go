@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"time"
 
 	"rollcall/eventstore/codec"
 	"rollcall/handlers/query"
@@ -27,20 +28,56 @@ func (s *Service) openList(ctx context.Context) error {
 	return nil
 }
 
-// openDB opens the list in PostgreSQL. A server that starts at the same time is waited for.
+// openDB opens the list in PostgreSQL. A server that is away is waited for in the background, while commands are decided.
 func (s *Service) openDB(ctx context.Context) (err error) {
-	s.db, err = patiently(ctx, func(ctx context.Context) (*postgres.DB, error) {
-		return postgres.Open(ctx, s.cfg.DB, postgres.WithLogger(s.logger.With("part", "list")))
-	})
+	s.db, err = postgres.Connect(ctx, s.cfg.DB, postgres.WithLogger(s.logger.With("part", "list")))
 	if err != nil {
 		return err
 	}
 	s.closing("the database", func() error { s.db.Close(); return nil })
+	attempt, cancel := context.WithTimeout(ctx, startAttempt)
+	defer cancel()
+	if err := s.db.Prepare(attempt); err != nil {
+		if attempt.Err() == nil && !errors.Is(err, projections.ErrUnavailable) {
+			return err
+		}
+		s.logger.Warn("the account list cannot be reached, which is tried again; reads are answered by 503 until then", "error", err)
+	}
 	s.list = s.db.Live(codec.New(s.keys))
-	s.follow(s.list, projections.WithLead(s.db.Leadership(accountlist.Name).Run))
+	lead := s.db.Leadership(accountlist.Name)
+	s.follow(s.list, projections.WithLead(func(ctx context.Context, work func(context.Context) error) error {
+		if !s.prepareDB(ctx) {
+			return nil
+		}
+		return lead.Run(ctx, work)
+	}))
 	s.rebuilds = &rebuilds{db: s.db, codec: codec.New(s.keys), store: s.store, logger: s.logger, hurry: make(chan struct{}, 1)}
 	return nil
 }
+
+// prepareDB returns when the list in PostgreSQL can be used, and tells whether it can before ctx ends.
+func (s *Service) prepareDB(ctx context.Context) bool {
+	for !s.db.Prepared() {
+		attempt, cancel := context.WithTimeout(ctx, startPatience)
+		err := s.db.Prepare(attempt)
+		cancel()
+		if err == nil {
+			s.logger.Info("the account list is there")
+			if at, err := s.list.Checkpoint(ctx); err == nil {
+				s.began.Store(uint64(at))
+			}
+			break
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		s.logger.Warn("the account list cannot be used, which is tried again", "error", err)
+		sleep(ctx, prepareRetry)
+	}
+	return ctx.Err() == nil
+}
+
+const prepareRetry = time.Second
 
 // reads returns what answers reads of the list.
 func (s *Service) reads() *query.Service {

@@ -104,6 +104,17 @@ func refusal(number int64, err error) error {
 	return err
 }
 
+// buildLists builds lists whenever this instance is the one that does.
+func (s *Service) buildLists(ctx context.Context) error {
+	for !s.db.Prepared() {
+		sleep(ctx, rebuildLook)
+		if ctx.Err() != nil {
+			return nil
+		}
+	}
+	return s.db.Leadership("rebuild").Run(ctx, s.rebuilds.run)
+}
+
 // run builds whatever is to be built, until ctx ends.
 func (r *rebuilds) run(ctx context.Context) error {
 	tick := time.NewTicker(rebuildLook)

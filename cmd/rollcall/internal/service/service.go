@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -72,7 +73,7 @@ type Service struct {
 	listener      net.Listener
 	web           *web
 	backlog       eventstore.Position // the end of the log at start
-	began         eventstore.Position // what the list showed at start
+	began         atomic.Uint64       // position that the list showed at start
 	followed      *group              // what follows the log, the tokens and the exports
 
 	closers []func() error // what Stop closes, last first
@@ -170,12 +171,15 @@ func (s *Service) openErasure(ctx context.Context) error {
 // that lost its end is not written on.
 func (s *Service) checkPositions(ctx context.Context) error {
 	for _, p := range []projections.Projection{s.list, s.reactor} {
+		if p == s.list && s.db != nil && !s.db.Prepared() {
+			continue // the runner compares once the list is there, and halts if it must
+		}
 		position, err := patiently(ctx, p.Checkpoint)
 		if err != nil {
 			return err
 		}
 		if p == s.list {
-			s.began = position
+			s.began.Store(uint64(position))
 		}
 		if err := s.store.Check(ctx, position); err != nil {
 			return fmt.Errorf("%s has seen the log up to position %d: %w", p.Name(), position, err)
@@ -192,7 +196,7 @@ func (s *Service) serve(context.Context) error {
 		s.run("projection "+r.Status().Name, r.Run)
 	}
 	if s.rebuilds != nil {
-		s.run("the building of lists", func(ctx context.Context) error { return s.db.Leadership("rebuild").Run(ctx, s.rebuilds.run) })
+		s.run("the building of lists", s.buildLists)
 	}
 	s.runExports()
 	s.run("webhooks", s.asOne("webhooks", s.webhooks.Run))
@@ -317,7 +321,9 @@ func (s *Service) Ready(ctx context.Context) error {
 func (s *Service) listReady() error {
 	p := s.runners[0].Status()
 	switch {
-	case p.Position >= s.backlog, p.Halted != nil && s.began > 0:
+	case s.db != nil && !s.db.Prepared():
+		return errors.New("the account list in PostgreSQL has not been reached since the start, the log of this instance says why; commands are decided, reads are not answered")
+	case p.Position >= s.backlog, p.Halted != nil && s.began.Load() > 0:
 		return nil
 	case p.Halted != nil:
 		return p.Halted
