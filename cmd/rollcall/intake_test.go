@@ -123,7 +123,7 @@ func TestCommandsSurviveKillsEachDecidedOnceInOrderWithOneOutcome(t *testing.T) 
 	var published atomic.Int64
 	publishing := make(chan error, 1)
 	go func() {
-		publishing <- publishAll(t.Context(), "nats://"+listen, token.Secret, orders, publishers, &published)
+		publishing <- publishAll(t.Context(), "nats://"+listen, token.Secret, orders, publishers, nil, &published)
 	}()
 	for k := range kills {
 		target := int64(accounts*each*(k+1)/(kills+1)) + rng.Int64N(accounts*each/(kills+2)) // some time in this part of them
@@ -156,8 +156,8 @@ func TestCommandsSurviveKillsEachDecidedOnceInOrderWithOneOutcome(t *testing.T) 
 }
 
 // publishAll publishes the commands of each account one after another, of many accounts side by side, and some
-// of them again at some later time.
-func publishAll(ctx context.Context, addresses, secret string, orders [][]order, publishers int, published *atomic.Int64) error {
+// of them again at some later time. It begins with another account as soon as it can, but not before each tick when there are ticks.
+func publishAll(ctx context.Context, addresses, secret string, orders [][]order, publishers int, ticks <-chan time.Time, published *atomic.Int64) error {
 	nc, err := nats.Connect(addresses, nats.Token(secret), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.ReconnectJitter(0, 0),
 		nats.ReconnectBufSize(-1))
 	if err != nil {
@@ -193,6 +193,9 @@ func publishAll(ctx context.Context, addresses, secret string, orders [][]order,
 		})
 	}
 	for _, all := range orders {
+		if ticks != nil {
+			<-ticks
+		}
 		select {
 		case next <- all:
 		case err := <-errs:

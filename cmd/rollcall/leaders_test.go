@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -11,6 +12,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
@@ -77,8 +79,25 @@ func (b *instances) leader(leases natsjs.KeyValue) int {
 	return leader
 }
 
+var soak = flag.Duration("soak", 0, "how long commands are published while the leader of two instances is killed every ten seconds; "+
+	"zero publishes a few thousand as fast as it goes, and kills four times meanwhile")
+
+// What a soak does.
+const (
+	soakKill = 10 * time.Second      // between two kills
+	soakFeed = 20 * time.Millisecond // between two accounts, of ten commands each
+)
+
 func TestNoCommandIsLostOrDoubledWhenTheLeaderOfTwoInstancesIsKilledAgainAndAgain(t *testing.T) {
-	const accounts, each, kills, publishers = 400, 10, 4, 100
+	const each, publishers = 10, 100
+	accounts, kills := 400, 4
+	var ticks <-chan time.Time
+	if *soak > 0 {
+		accounts, kills = int(*soak/soakFeed), int(*soak/soakKill)
+		feed := time.NewTicker(soakFeed)
+		defer feed.Stop()
+		ticks = feed.C
+	}
 	rng := rand.New(rand.NewPCG(7, 7))
 	orders := make([][]order, accounts)
 	for a := range orders {
@@ -119,15 +138,20 @@ func TestNoCommandIsLostOrDoubledWhenTheLeaderOfTwoInstancesIsKilledAgainAndAgai
 
 	var published atomic.Int64
 	publishing := make(chan error, 1)
-	go func() { publishing <- publishAll(t.Context(), doors, token.Secret, orders, publishers, &published) }()
+	go func() {
+		publishing <- publishAll(t.Context(), doors, token.Secret, orders, publishers, ticks, &published)
+	}()
+	began := time.Now()
 	for k := range kills {
-		eventually(t, "enough is published", func() error {
-			if n, target := published.Load(), int64(accounts*each*(k+1)/(kills+1)); n < target {
-				return fmt.Errorf("%d of %d", n, target)
+		eventually(t, "enough is published, for long enough", func() error {
+			n, target, after := published.Load(), int64(accounts*each*(k+1)/(kills+1)), min(*soak, time.Duration(k+1)*soakKill)
+			if n < target || time.Since(began) < after {
+				return fmt.Errorf("%d of %d after %s", n, target, time.Since(began))
 			}
 			return nil
 		})
 		i := both.leader(leases)
+		t.Logf("%s after the start, %d of %d commands published: instance %d leads and is killed", time.Since(began).Round(time.Millisecond), published.Load(), accounts*each, i)
 		if err := both.procs[i].cmd.Process.Signal(syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}

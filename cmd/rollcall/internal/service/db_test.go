@@ -3,6 +3,7 @@ package service_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"net/http"
 	"os"
@@ -17,6 +18,11 @@ import (
 	"rollcall/eventstore/storetest"
 	"rollcall/projections/accountlist/postgres/pgtest"
 )
+
+var outage = flag.Duration("outage", 0, "how long PostgreSQL and each NATS server are away, at least; zero is no longer than it takes to see that things go on")
+
+// away waits until what is away has been so for long enough.
+func away(since time.Time) { <-time.After(time.Until(since.Add(*outage))) }
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
@@ -200,6 +206,7 @@ func TestCommandsGoOnWithoutTheDatabaseAndTheListCatchesUp(t *testing.T) {
 	if err := server.Pause(); err != nil {
 		t.Fatal(err)
 	}
+	paused := time.Now()
 	before, err := one.Projections(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -212,6 +219,7 @@ func TestCommandsGoOnWithoutTheDatabaseAndTheListCatchesUp(t *testing.T) {
 		}
 		return unavailable(err) && after[0].Last > before[0].Last+100
 	})
+	away(paused)
 	if err := server.Resume(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -297,8 +305,11 @@ func TestEachNodeOfTheClusterMayBeLostInTurnUnderLoad(t *testing.T) {
 	}
 	for _, node := range []string{"node1", "node2", "node3"} {
 		d.Stop(node)
+		stopped := time.Now()
 		before := last()
 		storetest.Eventually(t, "writes go on without "+node, func() bool { return last() > before+100 })
+		away(stopped)
+		t.Logf("%d events were written while %s was away for %s", last()-before, node, time.Since(stopped).Round(time.Millisecond))
 		d.Start(node)
 	}
 	checkTotal(t, two, end())
