@@ -14,7 +14,11 @@ import (
 
 // openIntake opens what commands come in by, and the use cases behind it.
 func (s *Service) openIntake(ctx context.Context) error {
-	s.commands = command.New(s.metrics.store(s.cfg.Tracing.Store(s.store)), codec.New(s.keys), s.keys, command.Options{Observe: s.metrics.command})
+	observe := func(ctx context.Context, o command.Observation) {
+		s.metrics.command(ctx, o)
+		s.writes.command(ctx, o)
+	}
+	s.commands = command.New(s.metrics.store(s.cfg.Tracing.Store(s.store)), codec.New(s.keys), s.keys, command.Options{Observe: observe})
 	s.queries = s.reads()
 	_, err := patiently(ctx, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, messaging.OpenCommands(ctx, s.js, s.cfg.Replicas, s.cfg.MaxWaiting)

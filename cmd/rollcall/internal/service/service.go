@@ -58,6 +58,7 @@ type Service struct {
 	tokens        *access.Service
 	operatorToken string
 	reactor       *erasure.Reactor
+	writes        writes
 	commands      *command.Service
 	queries       *query.Service
 	intake        *intake.Service
@@ -309,6 +310,10 @@ func (s *Service) Ready(ctx context.Context) error {
 	}
 	if s.leases != nil && s.door != nil && !s.door.Led() {
 		return errors.New("the server that NATS clients connect to does not reach the NATS cluster; check --nats-leaf")
+	}
+	// On a cluster another server leads the log soon, and a server that cannot is its own to tell of.
+	if err := s.writes.refused(); err != nil && !s.cfg.clustered() {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
