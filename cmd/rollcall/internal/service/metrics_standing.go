@@ -37,7 +37,7 @@ func newStandingCollector(o *observer) *standingCollector {
 		projectionPosition: desc("rollcall_projection_position", "Position of the last event that the projection shows.", "projection"),
 		lagEvents:          desc("rollcall_projection_lag_events", "Events in the log that the projection does not show.", "projection"),
 		lagSeconds:         desc("rollcall_projection_lag_seconds", "Age of the oldest event that the projection does not show.", "projection"),
-		halted:             desc("rollcall_projection_halted", "1 when the projection has stopped for good.", "projection"),
+		halted:             desc("rollcall_projection_halted", "1 while the projection has stopped at an event and does not go on by itself.", "projection"),
 		retrying:           desc("rollcall_projection_retrying", "1 while the projection retries what failed.", "projection"),
 		leading:            desc("rollcall_projection_leading", "1 while this instance is the one that applies events to the projection.", "projection"),
 
