@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"strconv"
 
 	"rollcall/cmd/rollcall/internal/client"
@@ -53,7 +53,7 @@ func (c *projectionStatusCmd) Run(ctx context.Context, r *remote, s *streams) er
 	}
 	for _, p := range all {
 		if p.Halted != "" {
-			return fmt.Errorf("projection %s is halted at position %d: %s", p.Name, p.Position, p.Halted)
+			return errors.New(p.Halted)
 		}
 	}
 	return nil
