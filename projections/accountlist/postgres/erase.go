@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"sync"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 )
 
 const (
@@ -61,7 +59,7 @@ func (l *List) eraseSoon(deleted bool) {
 // deleted before the call can be found in a table or index by any means of the database.
 //
 // This is what then remains of a deleted nickname: bytes in the unused middle of a page, until
-// the page is written to or DB.Copy, DB.Promote and DB.Drop have replaced the list; and the
+// the page is written to or a list that was built anew has taken the place of this one, and this one is dropped; and the
 // write-ahead log and backups, for as long as the server keeps them. The index for searches holds
 // hashes. The planner's statistics hold no personal data.
 func (l *List) Idle(context.Context) error {
@@ -118,42 +116,15 @@ func (l *List) vacuumNow(ctx context.Context) error {
 	return err
 }
 
-// Copy copies the live list into a new generation, as of one position, and returns its number.
-// A runner of its own is to bring it up to date, after which it can be promoted. When the old
-// one is then dropped, its files are removed and with them every trace of deleted accounts
-// that they had. Reads and batches go on meanwhile.
-func (db *DB) Copy(ctx context.Context) (generation int64, err error) {
-	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead}
-	err = pgx.BeginTxFunc(ctx, db.writers, options, func(tx pgx.Tx) error {
-		if err := lockControl(ctx, tx); err != nil {
-			return err
-		}
-		live, err := liveIn(ctx, tx)
-		if err != nil {
-			return err
-		}
-		if generation, err = create(ctx, tx, Building); err != nil {
-			return err
-		}
-		return copyTables(ctx, tx, live, generation)
-	})
+// HoldsDeleted tells whether accounts were deleted from the live list since it was built, so that its files may hold bytes of them: see
+// List.Idle. It goes by the server's statistics, which a crash of the server sets back.
+func (db *DB) HoldsDeleted(ctx context.Context) (deleted bool, err error) {
+	const count = "SELECT n_tup_del > 0 FROM pg_stat_all_tables WHERE schemaname = $1 AND relname = 'accounts'"
+	if err = db.ensureLive(ctx); err == nil {
+		err = db.readers.QueryRow(ctx, count, schemaOf(db.live.Load())).Scan(&deleted)
+	}
 	if err != nil {
-		return 0, fmt.Errorf("copy the live list: %w", err)
+		return false, fmt.Errorf("ask what was deleted from the live list: %w", reachable(err))
 	}
-	return generation, nil
-}
-
-// copyTables fills the empty tables of a generation with the rows of another one.
-func copyTables(ctx context.Context, tx pgx.Tx, from, to int64) error {
-	for _, sql := range []string{
-		"INSERT INTO %[1]s.apps SELECT * FROM %[2]s.apps",
-		"SELECT setval(pg_get_serial_sequence('%[1]s.apps', 'id'), coalesce(max(id), 0) + 1, false) FROM %[1]s.apps",
-		"INSERT INTO %[1]s.accounts SELECT * FROM %[2]s.accounts",
-		"UPDATE %[1]s.progress SET checkpoint = (SELECT checkpoint FROM %[2]s.progress)",
-	} {
-		if _, err := tx.Exec(ctx, fmt.Sprintf(sql, schemaOf(to), schemaOf(from))); err != nil {
-			return err
-		}
-	}
-	return nil
+	return deleted, nil
 }

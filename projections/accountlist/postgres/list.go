@@ -26,7 +26,6 @@ type List struct {
 	codec   *codec.Codec
 	pinned  int64 // the generation, zero for the live one
 	erasure erasure
-	watch   watch
 }
 
 var _ accountlist.List = (*List)(nil)

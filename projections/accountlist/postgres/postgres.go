@@ -11,7 +11,7 @@
 // at an earlier position and right. A reader that had waited for a position that was taken
 // back may then see an older list until the leader has applied the events again.
 //
-// What remains of deleted text, and for how long, is told at List.Idle and DB.Copy.
+// What remains of deleted text, and for how long, is told at List.Idle.
 package postgres
 
 import (

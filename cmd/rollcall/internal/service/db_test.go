@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"rollcall/cmd/rollcall/internal/client"
 	"rollcall/cmd/rollcall/internal/service"
 	"rollcall/eventstore/storetest"
@@ -230,7 +232,43 @@ func TestCommandsGoOnWithoutTheDatabaseAndTheListCatchesUp(t *testing.T) {
 	checkTotal(t, two, end())
 }
 
+func TestAnOldListThatAccountsWereDeletedFromIsBuiltAnew(t *testing.T) {
+	t.Parallel()
+	cfg, _ := onOneServer(t)
+	cfg.DB = pgtest.Database(t)
+	s := start(t, cfg)
+	defer stop(t, s)
+	write(t, s, "demo")
+	c := api(t, s)
+	for _, user := range []string{"ann", "bob"} {
+		if _, err := c.CreateAccount(t.Context(), "demo", map[string]any{"user_id": user}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	checkTotal(t, c, 2)
+	if err := c.DeleteAccount(t.Context(), "demo", "ann"); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := pgx.Connect(t.Context(), cfg.DB)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	if _, err := conn.Exec(t.Context(), "UPDATE rollcall.lists SET created_at = created_at - interval '8 days'"); err != nil {
+		t.Fatal(err)
+	}
+	storetest.Eventually(t, "a new list is live", func() bool {
+		all, err := c.Lists(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(all) == 2 && all[1].State == "live"
+	})
+	checkTotal(t, c, 1)
+}
+
 func TestAnInstanceThatStartsWithoutTheDatabaseDecidesCommandsAndListsThemOnceItIsThere(t *testing.T) {
+	t.Parallel()
 	server, err := pgtest.Start(t.Context(), "", pgtest.Fast()...)
 	if err != nil {
 		t.Fatal(err)

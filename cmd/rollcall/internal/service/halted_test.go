@@ -99,6 +99,7 @@ func readFrom(t *testing.T, s *service.Service, position uint64) (status int, co
 }
 
 func TestAListThatHaltsStopsNothingElseAndGoesOnOnceAnotherIsLive(t *testing.T) {
+	t.Parallel()
 	cfg, url := onOneServer(t)
 	cfg.DB = pgtest.Database(t)
 	first := start(t, cfg)
@@ -174,6 +175,7 @@ func appendUnknown(t *testing.T, url string) {
 }
 
 func TestAListThatHaltsOnItsFirstWayThroughTheLogIsNotServed(t *testing.T) {
+	t.Parallel()
 	cfg, url := onOneServer(t)
 	first := start(t, cfg)
 	write(t, first, "demo")

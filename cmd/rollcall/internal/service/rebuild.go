@@ -42,6 +42,7 @@ const (
 	rebuildRetry = 5 * time.Second       // after trouble
 	compareTries = 3000                  // half a minute, in which the live list comes by
 	differTries  = 3                     // comparisons at different positions, before a difference is believed
+	renewAfter   = 7 * 24 * time.Hour    // age of a list that accounts were deleted from, at which it is built anew: its files may hold bytes of them
 	keepRetired  = 24 * time.Hour        // how long a list that is not live is kept to go back to: nothing is erased from it
 )
 
@@ -59,10 +60,7 @@ func (r *rebuilds) Rebuild(ctx context.Context, number int64, force bool) (int64
 	if err != nil {
 		return 0, refusal(number, err)
 	}
-	select {
-	case r.hurry <- struct{}{}:
-	default:
-	}
+	r.tell()
 	return number, nil
 }
 
@@ -149,7 +147,7 @@ func (r *rebuilds) buildNext(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var errs []error
+	errs := []error{r.renew(ctx, all)}
 	var promoted time.Time // when the live one took the place of the one before
 	for _, g := range all {
 		if g.Readable && g.State == postgres.Live {
@@ -169,6 +167,32 @@ func (r *rebuilds) buildNext(ctx context.Context) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// renew orders a new list when the live one is old and accounts were deleted from it.
+func (r *rebuilds) renew(ctx context.Context, all []postgres.Generation) error {
+	for _, g := range all {
+		if g.Readable && (g.State == postgres.Building || g.State == postgres.Refused || time.Since(g.CreatedAt) < renewAfter) {
+			return nil // one that was built lately is live, or cannot be for a reason that lasts
+		}
+	}
+	if deleted, err := r.db.HoldsDeleted(ctx); err != nil || !deleted {
+		return err
+	}
+	number, err := r.db.Create(ctx)
+	if err == nil {
+		r.logger.Info("the list is built anew, for accounts were deleted from it", "list", number)
+		r.tell()
+	}
+	return err
+}
+
+// tell has whoever builds look for lists at once.
+func (r *rebuilds) tell() {
+	select {
+	case r.hurry <- struct{}{}:
+	default:
+	}
 }
 
 func latest(a, b time.Time) time.Time {
