@@ -182,13 +182,26 @@ func (s *Service) checkPositions(ctx context.Context) error {
 		if p == s.list {
 			s.began.Store(uint64(position))
 		}
-		if err := s.store.Check(ctx, position); err != nil {
+		if err := s.checkLog(ctx, position); err != nil {
 			return fmt.Errorf("%s has seen the log up to position %d: %w", p.Name(), position, err)
 		}
 	}
 	var err error
 	s.backlog, err = s.store.Last(ctx)
 	return err
+}
+
+// staleFor is how long a server that led a cluster may still answer what is not so any more.
+const staleFor = 15 * time.Second
+
+// checkLog finds out whether the log holds a position. A cluster is asked again before it is said to have lost something.
+func (s *Service) checkLog(ctx context.Context, position eventstore.Position) error {
+	for began := time.Now(); ; sleep(ctx, startRetry) {
+		err := s.store.Check(ctx, position)
+		if !errors.Is(err, eventstore.ErrDamaged) || !s.cfg.clustered() || time.Since(began) > staleFor || ctx.Err() != nil {
+			return err
+		}
+	}
 }
 
 // serve starts what follows the log, and the HTTP API.
