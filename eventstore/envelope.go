@@ -32,7 +32,7 @@ type cloudEvent struct {
 }
 
 // Marshal returns the event as a CloudEvent in structured JSON, the bytes that
-// the log keeps. Position and Recorded are the log's and are left out.
+// the log keeps. What the log gives is left out.
 func Marshal(e Envelope) ([]byte, error) {
 	if e.Aggregate.IsZero() || e.ID == "" || e.Type == "" || e.CommandID == "" || e.Time.IsZero() || len(e.Data) == 0 {
 		return nil, fmt.Errorf("%w: an event needs an aggregate, id, type, command id, time and data", ErrInvalid)
@@ -49,8 +49,8 @@ func Marshal(e Envelope) ([]byte, error) {
 	return b, nil
 }
 
-// Unmarshal reads what Marshal wrote. Position and Recorded are left for the
-// caller, who has them from the log. The event's data may be a part of b, which must not
+// Unmarshal reads what Marshal wrote. What the log gives is left for the
+// caller. The event's data may be a part of b, which must not
 // be changed any more.
 func Unmarshal(b []byte) (Envelope, error) {
 	var c cloudEvent

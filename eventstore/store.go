@@ -98,9 +98,12 @@ var (
 // Envelope is an event with all that is known about it. On the wire it is a
 // CloudEvent, see Marshal.
 type Envelope struct {
-	// Position and Recorded are given by the log: the event's place and the log's own time of it.
+	// These are given by the log: the event's place, the log's own time of it, the revision that its aggregate had before, and the
+	// bytes that the log keeps, which nobody changes. Stored is nil for an event that was not read from a log.
 	Position Position
 	Recorded time.Time
+	Previous Revision
+	Stored   []byte
 
 	ID            string // ULID
 	Type          string // with its version, such as account.created.v1

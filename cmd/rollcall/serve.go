@@ -56,7 +56,7 @@ func (c *serveCmd) Help() string {
 func (c *serveCmd) Run(ctx context.Context, s *streams, env lookup) (err error) {
 	cfg := service.Config{
 		Data: c.Data, Listen: c.Listen, NATSListen: c.NATSListen, DB: c.DB, Exports: c.Exports, PublicURL: c.PublicURL,
-		OperatorToken: env.text("ROLLCALL_OPERATOR_TOKEN"), MasterKey: env.text("ROLLCALL_MASTER_KEY"),
+		OperatorToken: env.text("ROLLCALL_OPERATOR_TOKEN"), MasterKey: env.text("ROLLCALL_MASTER_KEY"), LedgerKey: env.text("ROLLCALL_LEDGER_KEY"),
 		ExportQuota: export.Quota{MaxLive: c.MaxLive, MaxBytes: c.MaxBytes}, WebhooksAllowPrivate: c.Private,
 		OpenMetrics: c.OpenMetrics, StopTimeout: c.StopTimeout, Version: version, Logger: c.logger(s.err),
 	}

@@ -75,7 +75,7 @@ func (s *Store) readApp(ctx context.Context, app string, from, until eventstore.
 		case at < next:
 			return missing(next, next)
 		}
-		e, err := event(at, meta.Timestamp.UTC(), m.Subject(), m.Data())
+		e, err := event(at, meta.Timestamp.UTC(), m.Subject(), m.Headers(), m.Data())
 		if err != nil {
 			return err
 		}

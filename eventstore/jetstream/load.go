@@ -114,19 +114,12 @@ func guarded(m *jetstream.RawStreamMsg, subject string) (eventstore.Envelope, ev
 	if m.Subject != subject {
 		return eventstore.Envelope{}, 0, damaged(at, fmt.Errorf("an event of %s is expected here, %s is found", subject, m.Subject))
 	}
-	e, err := event(at, m.Time, m.Subject, m.Data)
-	if err != nil {
-		return eventstore.Envelope{}, 0, err
-	}
-	before, err := strconv.ParseUint(m.Header.Get(jetstream.ExpectedLastSubjSeqHeader), 10, 64)
-	if err != nil || before >= m.Sequence {
-		return eventstore.Envelope{}, 0, damaged(at, errors.New("the event was not written under a guard"))
-	}
-	return e, eventstore.Revision(before), nil
+	e, err := event(at, m.Time, m.Subject, m.Header, m.Data)
+	return e, e.Previous, err
 }
 
 // event decodes what the log keeps at a position.
-func event(at eventstore.Position, recorded time.Time, subject string, data []byte) (eventstore.Envelope, error) {
+func event(at eventstore.Position, recorded time.Time, subject string, header nats.Header, data []byte) (eventstore.Envelope, error) {
 	e, err := eventstore.Unmarshal(data)
 	if err != nil {
 		return eventstore.Envelope{}, damaged(at, err)
@@ -134,7 +127,11 @@ func event(at eventstore.Position, recorded time.Time, subject string, data []by
 	if id, err := eventstore.ParseSubject(subject); err != nil || e.Aggregate != id {
 		return eventstore.Envelope{}, damaged(at, fmt.Errorf("an event of %s lies under subject %s", e.Aggregate, subject))
 	}
-	e.Position, e.Recorded = at, recorded
+	before, err := strconv.ParseUint(header.Get(jetstream.ExpectedLastSubjSeqHeader), 10, 64)
+	if err != nil || before >= uint64(at) {
+		return eventstore.Envelope{}, damaged(at, errors.New("the event was not written under a guard"))
+	}
+	e.Position, e.Recorded, e.Previous, e.Stored = at, recorded, eventstore.Revision(before), data
 	return e, nil
 }
 

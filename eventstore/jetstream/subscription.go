@@ -140,7 +140,7 @@ func (s *subscription) decode(m jetstream.Msg) (eventstore.Envelope, error) {
 	if at < s.next || at > s.next && !s.some {
 		return eventstore.Envelope{}, missing(s.next, at-1)
 	}
-	return event(at, meta.Timestamp.UTC(), m.Subject(), m.Data())
+	return event(at, meta.Timestamp.UTC(), m.Subject(), m.Headers(), m.Data())
 }
 
 // end returns why no more events come.

@@ -155,6 +155,7 @@ func appendedEventsAreLoaded(t *testing.T, s *suite) {
 	}
 	var revision eventstore.Revision
 	for i := range written {
+		written[i].Previous = revision
 		revision = s.mustAppend(t, eventstore.Proposal{Event: written[i], Expected: revision})[0]
 		written[i].Position = revision
 	}
@@ -166,7 +167,10 @@ func appendedEventsAreLoaded(t *testing.T, s *suite) {
 		if got[i].Recorded.Before(before) {
 			t.Errorf("event %d was recorded at %s, before it was written", i, got[i].Recorded)
 		}
-		got[i].Recorded = time.Time{}
+		if stored, err := eventstore.Marshal(written[i]); err != nil || string(got[i].Stored) != string(stored) {
+			t.Errorf("event %d is kept as %s, was written as %s, %v", i, got[i].Stored, stored, err)
+		}
+		got[i].Recorded, got[i].Stored = time.Time{}, nil
 	}
 	// JSON's own escapes may be written in another way.
 	got[0].Data, written[0].Data = nil, nil

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"iter"
 	"log/slog"
@@ -71,7 +70,7 @@ func (h *Handler) registerAudit() {
 	register(h, who, huma.Operation{
 		OperationID: "read-events", Method: http.MethodGet, Path: "/v1/apps/{app}/events", Tags: tags,
 		Summary: "Read the events of an application",
-		Description: "A CloudEvent a line as the log keeps it, personal data sealed, with the extensions position and recordedtime in front. " +
+		Description: "A CloudEvent a line as the log keeps it, personal data sealed, byte for byte, with the extensions position, recordedtime and previous (the position of the event before on the same subject) in front. " +
 			"A stream that broke off goes on with from = the last position + 1.",
 		Responses: map[string]*huma.Response{"200": {
 			Description: "The events", Content: map[string]*huma.MediaType{ndjsonType: {Schema: &huma.Schema{Type: huma.TypeString}}},
@@ -282,16 +281,11 @@ func (s *auditStream) flush(control *http.ResponseController, buf []byte) bool {
 	return control.Flush() == nil
 }
 
-// appendEvent appends the line of an event: what the log keeps, behind what the log knows of it.
+// appendEvent appends the line of an event.
 func appendEvent(dst []byte, e eventstore.Envelope) ([]byte, error) {
-	kept, err := eventstore.Marshal(e)
+	dst, err := eventstore.AppendLine(dst, e)
 	if err != nil {
 		return nil, fmt.Errorf("write the event at position %d: %w", e.Position, err)
 	}
-	recorded, err := json.Marshal(e.Recorded.UTC())
-	if err != nil {
-		return nil, err
-	}
-	dst = fmt.Appendf(dst, `{"position":%d,"recordedtime":%s,`, e.Position, recorded)
-	return append(append(dst, kept[1:]...), '\n'), nil
+	return append(dst, '\n'), nil
 }

@@ -27,7 +27,7 @@ type Lead struct {
 //	read_accounts    request accounts.rpc.<app>.get
 //	export           publish accounts.cmd.<app>.export; hear accounts.export.<app>.>
 //	read_outcomes    hear accounts.outcome.<app>.>, and ask their stream for that of a command
-//	audit            hear accounts.evt.<app>.>
+//	audit            hear accounts.evt.<app>.> and accounts.checkpoint
 //	operate          all of it in all applications; hear accounts.dead.>; see the services on $SRV.>
 func RightsOf(p access.Principal) Rights {
 	app, below := p.App, p.App+".>"
@@ -61,7 +61,7 @@ func RightsOf(p access.Principal) Rights {
 		r.Requests = append(r.Requests, Lead{From: "$JS.API.DIRECT.GET." + StreamOutcomes + "." + outcomePrefix + app + ".*"})
 	}
 	if may(access.Audit) {
-		r.Hears = append(r.Hears, eventPrefix+below)
+		r.Hears = append(r.Hears, eventPrefix+below, checkpointSubject)
 	}
 	if p.May(access.Operate, "") {
 		r.Hears = append(r.Hears, deadPrefix+">")

@@ -15,11 +15,12 @@ import (
 
 // Names of streams.
 const (
-	StreamExports    = "EXPORTS"
-	StreamExportJobs = "EXPORT_JOBS"
-	StreamCommands   = "COMMANDS"
-	StreamOutcomes   = "OUTCOMES"
-	StreamDead       = "DEAD"
+	StreamExports     = "EXPORTS"
+	StreamExportJobs  = "EXPORT_JOBS"
+	StreamCommands    = "COMMANDS"
+	StreamOutcomes    = "OUTCOMES"
+	StreamDead        = "DEAD"
+	StreamCheckpoints = "CHECKPOINTS"
 )
 
 // ErrStream means that a stream exists but is set up in a way that could lose messages
@@ -120,6 +121,23 @@ func deadConfig(replicas int) jetstream.StreamConfig {
 		Discard:           jetstream.DiscardOld,
 		MaxMsgsPerSubject: maxDeadLetters,
 		MaxBytes:          maxDeadBytes,
+	}
+}
+
+// maxCheckpointBytes is room for some hundred thousand checkpoints, a week or more of them; then the oldest go.
+const maxCheckpointBytes = 64 << 20
+
+// checkpointsConfig returns the set-up of the stream of checkpoints.
+func checkpointsConfig(replicas int) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:        StreamCheckpoints,
+		Description: "Signed checkpoints of the ledger. Written by Rollcall alone.",
+		Subjects:    []string{checkpointSubject},
+		Storage:     jetstream.FileStorage,
+		Replicas:    replicas,
+		Retention:   jetstream.LimitsPolicy,
+		Discard:     jetstream.DiscardOld,
+		MaxBytes:    maxCheckpointBytes,
 	}
 }
 

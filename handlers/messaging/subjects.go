@@ -17,6 +17,8 @@ const (
 	rpcPrefix     = "accounts.rpc."     // <app>.<verb>
 	eventPrefix   = "accounts.evt."     // the log
 	exportPrefix  = "accounts.export."  // events of exports
+
+	checkpointSubject = "accounts.checkpoint" // signed checkpoints of the ledger
 )
 
 // noApp stands in a subject for the application of a message that names none. No application has that name.

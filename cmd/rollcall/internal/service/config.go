@@ -41,6 +41,9 @@ type Config struct {
 	// MasterKey wraps the keys of the accounts, as 64 hexadecimal digits. Empty: that of the file
 	// master.key in the data folder, which is made at the first start.
 	MasterKey string
+	// LedgerKey signs the checkpoints of the ledger, as PRIVATE+KEY+name+hash+key. Empty: that of the file ledger.key in the data folder,
+	// which is made at the first start; on a cluster one that is derived from the master key, where there is no such file.
+	LedgerKey string
 	// DB is the address of the PostgreSQL database that holds the account list, postgres://user@host/name. Empty: a file in the data
 	// folder.
 	DB string

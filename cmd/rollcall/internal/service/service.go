@@ -23,6 +23,7 @@ import (
 	"rollcall/eventstore/codec"
 	"rollcall/eventstore/jetstream"
 	"rollcall/eventstore/keyring"
+	"rollcall/eventstore/ledger"
 	"rollcall/handlers/access"
 	"rollcall/handlers/audit"
 	"rollcall/handlers/command"
@@ -59,6 +60,7 @@ type Service struct {
 	operatorToken string
 	reactor       *erasure.Reactor
 	writes        writes
+	ledger        *ledger.Ledger
 	commands      *command.Service
 	queries       *query.Service
 	intake        *intake.Service
@@ -104,7 +106,7 @@ func (s *Service) start(ctx context.Context) error {
 		return err
 	}
 	for _, step := range []func(context.Context) error{
-		s.startLog, s.openList, s.openTokens, s.openExports, s.openWebhooks, s.openErasure, s.openIntake, s.checkPositions, s.serve,
+		s.startLog, s.openList, s.openTokens, s.openExports, s.openWebhooks, s.openErasure, s.openIntake, s.checkPositions, s.openLedger, s.serve,
 	} {
 		if err := step(ctx); err != nil {
 			return err

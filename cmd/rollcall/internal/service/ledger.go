@@ -1,0 +1,112 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"rollcall/eventstore"
+	"rollcall/eventstore/ledger"
+	"rollcall/handlers/messaging"
+	"rollcall/projections"
+)
+
+func (c Config) ledgerFolder() string  { return filepath.Join(c.Data, "ledger") }
+func (c Config) ledgerKeyFile() string { return filepath.Join(c.Data, "ledger.key") }
+
+// ledgerKey returns the key that checkpoints are signed with: the one that is given, or of the file ledger.key, or else, where instances
+// share a cluster, one that they derive alike from their master key, and on one machine a new one.
+func (c Config) ledgerKey() (ledger.Key, error) {
+	if c.LedgerKey != "" {
+		key, err := ledger.ParseKey(c.LedgerKey)
+		if err != nil {
+			return key, fmt.Errorf("ROLLCALL_LEDGER_KEY: %w", err)
+		}
+		return key, nil
+	}
+	if !c.clustered() {
+		key, _, err := ledger.LoadOrCreateKey(c.ledgerKeyFile())
+		return key, err
+	}
+	key, err := ledger.LoadKey(c.ledgerKeyFile())
+	if !errors.Is(err, fs.ErrNotExist) {
+		return key, err
+	}
+	master, err := c.sharedMasterKey()
+	if err != nil {
+		return ledger.Key{}, err
+	}
+	const seedBytes = 32
+	seed, err := master.Derive("rollcall ledger checkpoints", seedBytes)
+	if err != nil {
+		return ledger.Key{}, err
+	}
+	return ledger.DeriveKey(seed)
+}
+
+// openLedger opens the ledger, compares the end of the log with it, and has it follow the log.
+func (s *Service) openLedger(ctx context.Context) error {
+	key, err := s.cfg.ledgerKey()
+	if err != nil {
+		return err
+	}
+	checkpoints, err := patiently(ctx, func(ctx context.Context) (*messaging.Checkpoints, error) {
+		return messaging.OpenCheckpoints(ctx, s.js, s.cfg.Replicas)
+	})
+	if err != nil {
+		return err
+	}
+	storage, err := s.openLedgerStorage(ctx)
+	if err != nil {
+		return err
+	}
+	s.ledger = ledger.New(storage, checkpoints, key, s.store, ledger.Options{Logger: s.logger})
+	_, err = patiently(ctx, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, s.ledger.CheckTail(ctx, ledger.DefaultTail)
+	})
+	switch {
+	case errors.Is(err, ledger.ErrCheckpoint):
+		s.warn(fmt.Sprintf("the latest checkpoint of the ledger cannot be verified by the key in use, %s: %v; put the key back, or tell the auditors of the new one", key.Public(), err))
+	case errors.Is(err, ledger.ErrBroken) && !s.cfg.clustered():
+		return fmt.Errorf("%w (it is the folder %s)", err, s.cfg.ledgerFolder())
+	case err != nil:
+		return err
+	}
+	lead := func(ctx context.Context, work func(context.Context) error) error {
+		return s.asOne(ledger.Name, func(ctx context.Context) error { return s.ledger.Lead(ctx, work) })(ctx)
+	}
+	s.follow(followingLedger{s.ledger}, projections.WithLead(lead))
+	return nil
+}
+
+// openLedgerStorage opens where the tree is kept: beside the log, in the data folder or on the cluster.
+func (s *Service) openLedgerStorage(ctx context.Context) (ledger.Storage, error) {
+	if s.cfg.clustered() {
+		return patiently(ctx, func(ctx context.Context) (*ledger.Stream, error) {
+			return ledger.OpenStream(ctx, s.js, s.cfg.Replicas)
+		})
+	}
+	files, err := ledger.OpenFiles(s.cfg.ledgerFolder())
+	if err != nil {
+		return nil, err
+	}
+	s.closing("the ledger", files.Close)
+	return files, nil
+}
+
+// followingLedger is the ledger as a projection.
+type followingLedger struct{ *ledger.Ledger }
+
+// Apply tells the errors of the ledger as those of a projection.
+func (l followingLedger) Apply(ctx context.Context, from eventstore.Position, events []eventstore.Envelope) error {
+	err := l.Ledger.Apply(ctx, from, events)
+	switch {
+	case errors.Is(err, ledger.ErrFenced):
+		return fmt.Errorf("%w: %w", projections.ErrFenced, err)
+	case errors.Is(err, ledger.ErrBroken):
+		return fmt.Errorf("%w: %w", projections.ErrBroken, err)
+	}
+	return err
+}

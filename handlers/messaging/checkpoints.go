@@ -1,0 +1,41 @@
+package messaging
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Checkpoints publishes signed checkpoints of the ledger, which are text, in their stream. It is safe for concurrent use.
+type Checkpoints struct {
+	js jetstream.JetStream
+}
+
+// OpenCheckpoints opens the stream CHECKPOINTS, and creates it on the given number of servers where there is none; zero replicas means
+// one. ErrStream when it exists with another set-up.
+func OpenCheckpoints(ctx context.Context, js jetstream.JetStream, replicas int) (*Checkpoints, error) {
+	if _, err := openStream(ctx, js, checkpointsConfig(replicas)); err != nil {
+		return nil, err
+	}
+	return &Checkpoints{js: js}, nil
+}
+
+// checkpointType is the media type of a checkpoint, a signed note.
+const checkpointType = "text/plain; charset=utf-8"
+
+// Publish publishes a checkpoint and returns once it is on disk.
+func (c *Checkpoints) Publish(ctx context.Context, signed []byte) error {
+	_, err := c.js.PublishMsg(ctx, &nats.Msg{Subject: checkpointSubject, Data: signed, Header: nats.Header{headerContentType: {checkpointType}}})
+	if err != nil {
+		return fmt.Errorf("publish a checkpoint: %w", err)
+	}
+	return nil
+}
+
+// Latest returns the checkpoint that was published last, as the leader of the stream knows it, nil when there is none.
+func (c *Checkpoints) Latest(ctx context.Context) ([]byte, error) {
+	data, _, err := lastMessage(ctx, c.js.Conn(), StreamCheckpoints, checkpointSubject)
+	return data, err
+}
