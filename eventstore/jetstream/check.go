@@ -3,6 +3,9 @@ package jetstream
 import (
 	"context"
 	"fmt"
+	"slices"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"rollcall/eventstore"
 )
@@ -28,10 +31,19 @@ func (s *Store) Verify(ctx context.Context) error {
 	case first != 1:
 		return missing(1, first-1)
 	case st.NumDeleted != 0 || st.Msgs != st.LastSeq:
-		return fmt.Errorf("%w: %d of the positions 1 to %d are missing; stop all writers and restore the log from a backup, do not start with an empty log",
-			eventstore.ErrDamaged, st.LastSeq-st.Msgs, last)
+		return fmt.Errorf("%w: %d of the positions 1 to %d are missing, the first is position %d; stop all writers and restore the log from a backup, do not start with an empty log",
+			eventstore.ErrDamaged, st.LastSeq-st.Msgs, last, s.firstMissing(ctx))
 	}
 	return nil
+}
+
+// firstMissing returns the first position that the stream says it lacks, zero when it does not tell.
+func (s *Store) firstMissing(ctx context.Context) eventstore.Position {
+	info, err := s.stream.Info(ctx, jetstream.WithDeletedDetails(true))
+	if err != nil || len(info.State.Deleted) == 0 {
+		return 0
+	}
+	return eventstore.Position(slices.Min(info.State.Deleted))
 }
 
 // Check compares the end of the log with positions that are known to have been

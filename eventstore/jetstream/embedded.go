@@ -59,6 +59,9 @@ func (e *Embedded) start(cfg EmbeddedConfig) (err error) {
 	if err := prepareFolder(cfg.Dir); err != nil {
 		return fmt.Errorf("start the log in %s: %w", cfg.Dir, err)
 	}
+	if err := checkBlocks(cfg.Dir, DefaultStream); err != nil {
+		return err
+	}
 	e.Door, err = startDoor(cfg.Listen, cfg.Authenticate, cfg.Logger, &server.Options{
 		ServerName: "rollcall",
 		JetStream:  true,

@@ -169,6 +169,24 @@ func missing(from, to eventstore.Position) error {
 	return fmt.Errorf("%w: %s; stop all writers and restore the log from a backup, do not start with an empty log", eventstore.ErrDamaged, what)
 }
 
+// stall is how long an event that has been written may fail to come before it is asked for by itself.
+const stall = 2 * time.Second
+
+// nextWritten is Next for events that are known to have been written. A consumer waits forever for one that the server cannot read.
+func (s *Store) nextWritten(ctx context.Context, sub eventstore.Subscription, next eventstore.Position, limit int) ([]eventstore.Envelope, error) {
+	for {
+		patience, cancel := context.WithTimeout(ctx, stall)
+		events, err := sub.Next(patience, limit)
+		cancel()
+		if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			return events, err
+		}
+		if _, err := s.get(ctx, next); err != nil && !errors.Is(err, eventstore.ErrUnavailable) {
+			return nil, err
+		}
+	}
+}
+
 // readAhead is how many events Read takes from its subscription at once.
 const readAhead = 1024
 
@@ -197,7 +215,7 @@ func (s *Store) read(ctx context.Context, from, until eventstore.Position, yield
 	}
 	defer sub.Close()
 	for next := from; next <= min(until, last); {
-		events, err := sub.Next(ctx, int(min(readAhead, until-next+1)))
+		events, err := s.nextWritten(ctx, sub, next, int(min(readAhead, until-next+1)))
 		if err != nil {
 			return err
 		}
