@@ -14,8 +14,12 @@ import (
 type auditCmd struct {
 	remote
 
-	Replay auditReplayCmd `cmd:"" help:"Read the events of an application, as the log keeps them."`
-	State  auditStateCmd  `cmd:"" help:"Show an account as it was."`
+	Replay     auditReplayCmd     `cmd:"" help:"Read the events of an application, as the log keeps them."`
+	State      auditStateCmd      `cmd:"" help:"Show an account as it was."`
+	Verify     auditVerifyCmd     `cmd:"" help:"Prove that the log is what was signed, or name the first entry that is not."`
+	Checkpoint auditCheckpointCmd `cmd:"" help:"Print a signed checkpoint of the log."`
+	Key        auditKeyCmd        `cmd:"" help:"Print the public key that checkpoints are verified by."`
+	Proof      auditProofCmd      `cmd:"" help:"Prove that an event is in the log, or that the log grew from an earlier one."`
 }
 
 // auditStateCmd shows an account as it was.
@@ -98,14 +102,16 @@ func (c *accountHistoryCmd) Run(ctx context.Context, r *remote, s *streams) erro
 
 // auditReplayCmd reads events.
 type auditReplayCmd struct {
-	From   string  `help:"The first position, or the time from which on." placeholder:"MOMENT"`
-	Until  string  `help:"The last position, or the time up to which." placeholder:"MOMENT"`
-	User   string  `help:"Only the events of this account." placeholder:"USER-ID"`
-	Type   string  `help:"Only events of these types, separated by commas, such as account.deleted." placeholder:"TYPES"`
-	Follow bool    `help:"And those to come, until interrupted."`
-	To     string  `help:"file:PATH, which goes on behind the last event that the file has, or nats:SUBJECT. Default: standard output." placeholder:"TARGET"`
-	NATS   string  `name:"nats" help:"Server of nats:SUBJECT. ROLLCALL_REPLAY_NATS_CREDS names a file with credentials." default:"nats://127.0.0.1:4222" placeholder:"URL"`
-	Rate   float64 `help:"At most so many events a second." placeholder:"N"`
+	From    string  `help:"The first position, or the time from which on." placeholder:"MOMENT"`
+	Until   string  `help:"The last position, or the time up to which." placeholder:"MOMENT"`
+	User    string  `help:"Only the events of this account." placeholder:"USER-ID"`
+	Type    string  `help:"Only events of these types, separated by commas, such as account.deleted." placeholder:"TYPES"`
+	Follow  bool    `help:"And those to come, until interrupted."`
+	To      string  `help:"file:PATH, which goes on behind the last event that the file has, or nats:SUBJECT. Default: standard output." placeholder:"TARGET"`
+	NATS    string  `name:"nats" help:"Server of nats:SUBJECT. ROLLCALL_REPLAY_NATS_CREDS names a file with credentials." default:"nats://127.0.0.1:4222" placeholder:"URL"`
+	Rate    float64 `help:"At most so many events a second." placeholder:"N"`
+	AllApps bool    `help:"The events of all applications, the whole log; for operators."`
+	Proof   bool    `help:"Put what verifies the file without a service beside it: FILE.proof and FILE.checkpoint. With --to file:FILE."`
 }
 
 // Run reads the events and writes each as a CloudEvent, a line each.
@@ -113,9 +119,13 @@ func (c *auditReplayCmd) Run(ctx context.Context, r *remote, s *streams, env loo
 	if c.Rate < 0 || c.Follow && c.Until != "" {
 		return usage("--rate is 0 or more, and --follow goes without --until")
 	}
-	api, app, err := r.app()
+	api, app, err := r.appOrAll(c.AllApps)
 	if err != nil {
 		return err
+	}
+	file, toFile := strings.CutPrefix(c.To, "file:")
+	if c.Proof && (!toFile || c.Follow) {
+		return usage("--proof goes with --to file:PATH, and without --follow")
 	}
 	target, err := c.target(s, env)
 	if err != nil {
@@ -128,7 +138,10 @@ func (c *auditReplayCmd) Run(ctx context.Context, r *remote, s *streams, env loo
 	if cerr := target.close(); err == nil {
 		err = cerr
 	}
-	return err
+	if err != nil || !c.Proof {
+		return err
+	}
+	return proveReplay(ctx, api, s, file)
 }
 
 func (c *auditReplayCmd) replay(ctx context.Context, api *client.Client, app string, s *streams, target replayTarget) error {

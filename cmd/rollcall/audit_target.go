@@ -69,7 +69,6 @@ func (t *lineTarget) close() error {
 
 // openFileTarget opens a file to go on behind the last whole line in it. Half a line, from an interruption, is cut off.
 func openFileTarget(path string, every bool) (*lineTarget, error) {
-	const ownerOnly = 0o600
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, ownerOnly)
 	if err != nil {
 		return nil, err

@@ -64,3 +64,12 @@ func (r *remote) app() (*client.Client, string, error) {
 	c, err := r.client()
 	return c, r.App, err
 }
+
+// appOrAll is app, or with all a client and no application.
+func (r *remote) appOrAll(all bool) (*client.Client, string, error) {
+	if !all {
+		return r.app()
+	}
+	c, err := r.client()
+	return c, "", err
+}

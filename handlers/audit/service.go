@@ -15,7 +15,9 @@ import (
 type Log interface {
 	Load(ctx context.Context, id eventstore.AggregateID) iter.Seq2[eventstore.Envelope, error]
 	Revision(ctx context.Context, id eventstore.AggregateID) (eventstore.Revision, error)
+	Read(ctx context.Context, from, until eventstore.Position) iter.Seq2[eventstore.Envelope, error]
 	ReadApp(ctx context.Context, app string, from, until eventstore.Position) iter.Seq2[eventstore.Envelope, error]
+	Subscribe(ctx context.Context, from eventstore.Position) (eventstore.Subscription, error)
 	SubscribeApp(ctx context.Context, app string, from eventstore.Position) (eventstore.Subscription, error)
 	Last(ctx context.Context) (eventstore.Position, error)
 	PositionAt(ctx context.Context, t time.Time) (eventstore.Position, error)
@@ -137,9 +139,10 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Query tells which events of an application are read.
+// Query tells which events of an application, or of all, are read.
 type Query struct {
 	App domain.AppID
+	All bool // those of all applications, the whole log; App and UserID must be empty
 	// From and Until are the first and the last position, from the beginning and to the present end when zero.
 	From, Until Moment
 	UserID      domain.UserID // only those of one account
@@ -160,8 +163,10 @@ func (s *Service) Events(ctx context.Context, q Query) iter.Seq2[eventstore.Enve
 var errEnough = errors.New("no more events are wanted")
 
 func (s *Service) events(ctx context.Context, q Query, yield func(eventstore.Envelope, error) bool) error {
-	if err := s.checkApp(ctx, q.App); err != nil {
-		return err
+	if !q.All {
+		if err := s.checkApp(ctx, q.App); err != nil {
+			return err
+		}
 	}
 	from, until, err := s.bounds(ctx, q)
 	if err != nil {
@@ -237,7 +242,10 @@ func (s *Service) bounds(ctx context.Context, q Query) (from, until eventstore.P
 
 // past yields the events that have been written.
 func (s *Service) past(ctx context.Context, q Query, from, until eventstore.Position) iter.Seq2[eventstore.Envelope, error] {
-	if q.UserID == "" {
+	switch {
+	case q.All:
+		return s.log.Read(ctx, from, until)
+	case q.UserID == "":
 		return s.log.ReadApp(ctx, string(q.App), from, until)
 	}
 	return func(yield func(eventstore.Envelope, error) bool) {
@@ -256,16 +264,16 @@ func (s *Service) past(ctx context.Context, q Query, from, until eventstore.Posi
 
 // follow hands on the events to come until ctx ends or hand returns an error.
 func (s *Service) follow(ctx context.Context, q Query, from eventstore.Position, hand func(eventstore.Envelope) error) error {
-	sub, err := s.log.SubscribeApp(ctx, string(q.App), from)
+	sub, err := s.subscribe(ctx, q, from)
 	if err != nil {
-		return fmt.Errorf("follow the events of %s: %w", q.App, err)
+		return fmt.Errorf("follow the events: %w", err)
 	}
 	defer sub.Close()
 	const atOnce = 256
 	for {
 		events, err := sub.Next(ctx, atOnce)
 		if err != nil {
-			return fmt.Errorf("follow the events of %s: %w", q.App, err)
+			return fmt.Errorf("follow the events: %w", err)
 		}
 		for _, e := range events {
 			if err := hand(e); err != nil {
@@ -273,6 +281,13 @@ func (s *Service) follow(ctx context.Context, q Query, from eventstore.Position,
 			}
 		}
 	}
+}
+
+func (s *Service) subscribe(ctx context.Context, q Query, from eventstore.Position) (eventstore.Subscription, error) {
+	if q.All {
+		return s.log.Subscribe(ctx, from)
+	}
+	return s.log.SubscribeApp(ctx, string(q.App), from)
 }
 
 // takes tells whether the query asks for an event.

@@ -80,7 +80,8 @@ func mayCall() map[string]string {
 		"create-webhook": "admin exporter", "list-webhooks": "admin exporter", "get-webhook": "admin exporter", "delete-webhook": "admin exporter",
 		"rotate-webhook-secret": "admin exporter", "test-webhook": "admin exporter",
 		"list-webhook-deliveries": "admin exporter", "retry-webhook-delivery": "admin exporter",
-		"account-history": "admin auditor", "read-events": "admin auditor",
+		"account-history": "admin auditor", "read-events": "admin auditor", "read-log": "",
+		"ledger-key": "admin auditor", "ledger-checkpoint": "admin auditor", "ledger-inclusion": "admin auditor", "ledger-consistency": "admin auditor",
 		"list-projections": "",
 		"create-token":     "admin", "list-tokens": "admin", "revoke-token": "admin",
 	}

@@ -76,6 +76,19 @@ func (h *Handler) registerAudit() {
 			Description: "The events", Content: map[string]*huma.MediaType{ndjsonType: {Schema: &huma.Schema{Type: huma.TypeString}}},
 		}},
 	}, nil, h.readEvents)
+	register(h, rule{action: access.Operate, scope: inInstance}, huma.Operation{
+		OperationID: "read-log", Method: http.MethodGet, Path: "/v1/events", Tags: tags,
+		Summary:     "Read the events of all applications",
+		Description: "The whole log, in the form that the events of one application are read in.",
+		Responses: map[string]*huma.Response{"200": {
+			Description: "The events", Content: map[string]*huma.MediaType{ndjsonType: {Schema: &huma.Schema{Type: huma.TypeString}}},
+		}},
+	}, nil, func(ctx context.Context, in *struct {
+		UnusedReadParams
+		EventsParams
+	}) (*streamOutput, error) {
+		return h.streamEvents(ctx, audit.Query{All: true}, in.EventsParams)
+	})
 }
 
 func (h *Handler) history(ctx context.Context, in *struct {
@@ -154,13 +167,22 @@ func momentOf(name, text string) (audit.Moment, error) {
 func (h *Handler) readEvents(ctx context.Context, in *struct {
 	AppParam
 	UnusedReadParams
+	EventsParams
+	UserID string `query:"user_id" doc:"Only the events of this account"`
+}) (*streamOutput, error) {
+	return h.streamEvents(ctx, audit.Query{App: in.App, UserID: domain.UserID(in.UserID)}, in.EventsParams)
+}
+
+// EventsParams tell which events are read.
+type EventsParams struct {
 	From   string `query:"from" doc:"The first position, or the time from which on; the beginning when left out"`
 	Until  string `query:"until" doc:"The last position, or the time up to which; the present end when left out"`
-	UserID string `query:"user_id" doc:"Only the events of this account"`
 	Type   string `query:"type" doc:"Only events of these types, with or without their version, separated by commas"`
 	Follow bool   `query:"follow" doc:"And those to come, until the client goes"`
-}) (*streamOutput, error) {
-	q := audit.Query{App: in.App, UserID: domain.UserID(in.UserID), Follow: in.Follow}
+}
+
+func (h *Handler) streamEvents(ctx context.Context, q audit.Query, in EventsParams) (*streamOutput, error) {
+	q.Follow = in.Follow
 	var err error
 	if q.From, err = momentOf("from", in.From); err != nil {
 		return nil, err

@@ -66,6 +66,9 @@ type Config struct {
 	// Audit answers auditors. There are no such paths when nil, nor as_of.
 	Audit Audit
 
+	// Ledger proves what the log holds. There are no such paths when nil.
+	Ledger Ledger
+
 	// NewID returns a new ULID: the id of a command or request that has none.
 	NewID func() string
 
@@ -159,6 +162,7 @@ func New(c Config) (*Handler, error) {
 	h.registerProjections()
 	h.registerCommands()
 	h.registerAudit()
+	h.registerLedger()
 	h.mountDownloads()
 	if err := h.mountDocs(); err != nil {
 		return nil, err

@@ -104,7 +104,7 @@ const maxEventLine = 4 << 20
 // maxBreaks is how often in a row a stream may break off without an event.
 const maxBreaks = 5
 
-// Events yields the events of an application. A stream that breaks off is taken up where it was. An error ends them.
+// Events yields the events of an application, or of all when app is empty. A stream that breaks off is taken up where it was. An error ends them.
 func (c *Client) Events(ctx context.Context, app string, q EventQuery) iter.Seq2[LoggedEvent, error] {
 	return func(yield func(LoggedEvent, error) bool) {
 		for breaks := 0; ; {
@@ -141,7 +141,11 @@ func (c *Client) events(ctx context.Context, app string, q EventQuery, yield fun
 	if q.Follow {
 		query.Set("follow", "true")
 	}
-	resp, err := c.send(ctx, call{method: http.MethodGet, path: path(app, "events"), query: query})
+	where := path(app, "events")
+	if app == "" {
+		where = []string{"events"}
+	}
+	resp, err := c.send(ctx, call{method: http.MethodGet, path: where, query: query})
 	if err != nil {
 		return 0, err
 	}

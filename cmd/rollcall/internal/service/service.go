@@ -242,6 +242,7 @@ func (s *Service) handler() (*httpapi.Handler, error) {
 		Webhooks:     s.webhooks,
 		Intake:       s.intake,
 		Audit:        audit.New(s.store, codec.New(s.keys)),
+		Ledger:       proofs{s.ledger},
 		NewID:        func() string { return ulid.Make().String() },
 		Ready:        s.Ready,
 		Halted:       s.halted,

@@ -1,0 +1,307 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+
+	"rollcall/cmd/rollcall/internal/client"
+	"rollcall/eventstore"
+	"rollcall/eventstore/ledger"
+)
+
+// auditVerifyCmd compares the log with what was signed.
+type auditVerifyCmd struct {
+	AllApps    bool   `help:"The whole log, all applications; for operators. Default: the events of --app."`
+	Key        string `help:"The public key, or a file that holds it. Default: the one that the service tells, which proves nothing against the service itself." placeholder:"KEY"`
+	Since      string `help:"A file with an earlier checkpoint, which the log must have grown from." placeholder:"FILE"`
+	Save       string `help:"Write the checkpoint to this file, once all is verified, for --since of the next time." placeholder:"FILE"`
+	Offline    bool   `help:"Verify the file of a replay, without a service."`
+	Replay     string `help:"With --offline: the file that audit replay --to file:FILE --proof has written." placeholder:"FILE"`
+	Checkpoint string `help:"With --offline: the checkpoint. Default: FILE.checkpoint." placeholder:"FILE"`
+	Proof      string `help:"With --offline: the proof. Default: FILE.proof; a replay of the whole log needs none." placeholder:"FILE"`
+}
+
+// Run verifies.
+func (c *auditVerifyCmd) Run(ctx context.Context, r *remote, s *streams) error {
+	if c.Offline {
+		return c.offline(ctx, s)
+	}
+	if c.Replay != "" || c.Checkpoint != "" || c.Proof != "" {
+		return usage("--replay, --checkpoint and --proof go with --offline")
+	}
+	api, app, err := r.appOrAll(c.AllApps)
+	if err != nil {
+		return err
+	}
+	key, err := c.key()
+	if err == nil && key == "" {
+		if key, err = api.LedgerKey(ctx); err == nil {
+			fmt.Fprintf(s.err, "the key is the service's own; keep it and give it with --key the next time: %s\n", key)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	signed, err := api.Checkpoint(ctx, true)
+	if err != nil {
+		return err
+	}
+	checkpoint, err := ledger.OpenCheckpoint(signed, key)
+	if err != nil {
+		return err
+	}
+	if err := c.grown(ctx, api, checkpoint, key); err != nil {
+		return err
+	}
+	v := ledger.Verification{Checkpoint: checkpoint, Leaves: ledger.NewTiles(checkpoint, api.Tile).Leaves(), Part: app != ""}
+	n, err := v.Run(ctx, c.events(ctx, api, app, checkpoint, s))
+	if err != nil {
+		return err
+	}
+	whose := "the whole log"
+	if app != "" {
+		whose = "the events of " + app
+	}
+	fmt.Fprintf(s.out, "verified: %s up to position %d, %s events, are as they were signed\n", whose, checkpoint.Size, grouped(int64(n)))
+	if c.Save != "" {
+		return writeFile(c.Save, signed)
+	}
+	return nil
+}
+
+// key returns the key that is given, as text or in a file, empty for none.
+func (c *auditVerifyCmd) key() (string, error) {
+	b, err := os.ReadFile(c.Key)
+	switch {
+	case c.Key == "":
+		return "", nil
+	case errors.Is(err, fs.ErrNotExist):
+		return c.Key, nil
+	}
+	return string(b), err
+}
+
+// grown proves that the log grew from what was kept before.
+func (c *auditVerifyCmd) grown(ctx context.Context, api *client.Client, now ledger.Checkpoint, key string) error {
+	if c.Since == "" {
+		return nil
+	}
+	b, err := os.ReadFile(c.Since)
+	if err != nil {
+		return err
+	}
+	then, err := ledger.OpenCheckpoint(b, key)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.Since, err)
+	}
+	if then.Size > now.Size {
+		return fmt.Errorf("%w: %d events were signed in %s, now there are %d: position %d is lost", eventstore.ErrDamaged, then.Size, c.Since, now.Size, now.Size+1)
+	}
+	told, err := api.Consistency(ctx, then.Size, now.Size)
+	if err != nil {
+		return err
+	}
+	proof := ledger.Consistency{From: then.Size, To: now.Size, FromRoot: then.Root, ToRoot: now.Root}
+	if proof.Path, err = hashesOf(told.Path); err == nil {
+		err = proof.Check()
+	}
+	if err != nil {
+		return fmt.Errorf("%w: what was signed in %s, up to position %d, is not the beginning of what is signed now: the log was written anew: %w", eventstore.ErrDamaged, c.Since, then.Size, err)
+	}
+	return nil
+}
+
+func hashesOf(path [][]byte) ([]ledger.Hash, error) {
+	hashes := make([]ledger.Hash, len(path))
+	for i, b := range path {
+		if len(b) != len(ledger.Hash{}) {
+			return nil, errors.New("a hash of the proof has another length")
+		}
+		hashes[i] = ledger.Hash(b)
+	}
+	return hashes, nil
+}
+
+// events yields the events that are in a checkpoint, and shows how far they have been read.
+func (c *auditVerifyCmd) events(ctx context.Context, api *client.Client, app string, upTo ledger.Checkpoint, s *streams) iter.Seq2[eventstore.Envelope, error] {
+	return func(yield func(eventstore.Envelope, error) bool) {
+		if upTo.Size == 0 {
+			return
+		}
+		bar := newProgress(s.err, "positions", int64(upTo.Size))
+		defer bar.end()
+		last := uint64(0)
+		for line, err := range api.Events(ctx, app, client.EventQuery{Until: whole(upTo.Size)}) {
+			var e eventstore.Envelope
+			if err == nil {
+				e, err = eventstore.ParseLine(line.Line)
+			} else if refused := new(client.Problem); ctx.Err() == nil && !(errors.As(err, &refused) && refused.Refused()) {
+				err = fmt.Errorf("the log cannot be read behind position %d: %w", last, err)
+			}
+			if !yield(e, err) || err != nil {
+				return
+			}
+			last = line.Position
+			bar.at(int64(last))
+		}
+	}
+}
+
+// offline verifies the file of a replay.
+func (c *auditVerifyCmd) offline(ctx context.Context, s *streams) error {
+	if c.Replay == "" || c.Key == "" || c.Since != "" || c.Save != "" || c.AllApps {
+		return usage("--offline needs --replay and --key, and takes --checkpoint and --proof beside them")
+	}
+	key, err := c.key()
+	if err != nil {
+		return err
+	}
+	signed, err := os.ReadFile(cmp.Or(c.Checkpoint, c.Replay+".checkpoint"))
+	if err != nil {
+		return err
+	}
+	checkpoint, err := ledger.OpenCheckpoint(signed, key)
+	if err != nil {
+		return err
+	}
+	n, err := c.verifyFile(ctx, checkpoint)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "verified: %s events of %s are as they were signed, up to position %d\n", grouped(int64(n)), c.Replay, checkpoint.Size)
+	return nil
+}
+
+func (c *auditVerifyCmd) verifyFile(ctx context.Context, checkpoint ledger.Checkpoint) (uint64, error) {
+	proof, err := os.Open(cmp.Or(c.Proof, c.Replay+".proof"))
+	if errors.Is(err, fs.ErrNotExist) && c.Proof == "" {
+		n, err := ledger.Verification{Checkpoint: checkpoint}.Run(ctx, eventsOf(c.Replay))
+		if err != nil {
+			err = fmt.Errorf("without %s.proof the file must be of the whole log: %w", c.Replay, err)
+		}
+		return n, err
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer proof.Close()
+	return ledger.VerifyReplay(ctx, checkpoint, proof, eventsOf(c.Replay))
+}
+
+// eventsOf yields the events of a file.
+func eventsOf(path string) iter.Seq2[eventstore.Envelope, error] {
+	return func(yield func(eventstore.Envelope, error) bool) {
+		f, err := os.Open(path)
+		if err != nil {
+			yield(eventstore.Envelope{}, err)
+			return
+		}
+		defer f.Close()
+		const most = 8 << 20 // more than any line
+		lines := bufio.NewScanner(f)
+		lines.Buffer(make([]byte, 0, 1<<16), most)
+		for n := 1; lines.Scan(); n++ {
+			e, err := eventstore.ParseLine(lines.Bytes())
+			if err != nil {
+				err = fmt.Errorf("line %d of %s: %w", n, path, err)
+			}
+			if !yield(e, err) || err != nil {
+				return
+			}
+		}
+		if err := lines.Err(); err != nil {
+			yield(eventstore.Envelope{}, fmt.Errorf("read %s: %w", path, err))
+		}
+	}
+}
+
+// proveReplay writes what verifies the file of a replay beside it.
+func proveReplay(ctx context.Context, api *client.Client, s *streams, path string) error {
+	key, err := api.LedgerKey(ctx)
+	if err != nil {
+		return err
+	}
+	signed, err := api.Checkpoint(ctx, true)
+	if err != nil {
+		return err
+	}
+	checkpoint, err := ledger.OpenCheckpoint(signed, key)
+	if err != nil {
+		return err
+	}
+	positions := func(yield func(eventstore.Position, error) bool) {
+		for e, err := range eventsOf(path) {
+			if !yield(e.Position, err) {
+				return
+			}
+		}
+	}
+	f, err := os.OpenFile(path+".proof", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, ownerOnly)
+	if err != nil {
+		return err
+	}
+	err = ledger.NewTiles(checkpoint, api.Tile).WriteProof(ctx, f, positions)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := writeFile(path+".checkpoint", signed); err != nil {
+		return err
+	}
+	fmt.Fprintf(s.err, "verify it without a service: rollcall audit verify --offline --replay %s --key %s\n", path, key)
+	return nil
+}
+
+// ownerOnly is the mode of files that hold events and proofs.
+const ownerOnly = 0o600
+
+func writeFile(path string, content []byte) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, ownerOnly)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// auditCheckpointCmd prints a checkpoint.
+type auditCheckpointCmd struct {
+	Latest bool `help:"The latest that was published, at once. Default: one that covers all that is in the log now."`
+}
+
+// Run prints the checkpoint as it was signed.
+func (c *auditCheckpointCmd) Run(ctx context.Context, r *remote, s *streams) error {
+	api, err := r.client()
+	if err != nil {
+		return err
+	}
+	signed, err := api.Checkpoint(ctx, !c.Latest)
+	if err != nil {
+		return err
+	}
+	_, err = s.out.Write(signed)
+	return err
+}
+
+// auditKeyCmd prints the key.
+type auditKeyCmd struct{}
+
+// Run prints the key.
+func (c *auditKeyCmd) Run(ctx context.Context, r *remote, s *streams) error {
+	api, err := r.client()
+	if err != nil {
+		return err
+	}
+	key, err := api.LedgerKey(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(s.out, key+"\n")
+	return err
+}
