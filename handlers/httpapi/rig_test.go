@@ -85,6 +85,7 @@ func newRig(t testing.TB, change ...func(*httpapi.Config)) *rig {
 		Exports:  r.exports,
 		Webhooks: newWebhooks(t, js),
 		Audit:    audit.New(store, c),
+		Ledger:   playedLedger{},
 		Tokens:   newTokens(t, js),
 		Projections: func() []httpapi.Projection {
 			return []httpapi.Projection{{Name: "account_list", Position: 3, Last: 4}}

@@ -41,6 +41,9 @@ func examples(t testing.TB, d *document, name string) []message {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if text, ok := example["payload"].(string); ok {
+			body = []byte(text)
+		}
 		all[i] = message{body: body}
 		all[i].name, _ = example["name"].(string)
 		all[i].headers, _ = example["headers"].(map[string]any)
@@ -66,6 +69,8 @@ func (d *document) check(t testing.TB, name string, m message) error {
 	contentType, _ := described["contentType"].(string)
 	_, hasPayload := described["payload"]
 	switch {
+	case hasPayload && strings.HasPrefix(contentType, "text/"):
+		errs = append(errs, d.schema(t, append(slices.Clone(path), "payload")...).Validate(string(m.body)))
 	case hasPayload:
 		body, err := jsonschema.UnmarshalJSON(bytes.NewReader(m.body))
 		if err == nil {
