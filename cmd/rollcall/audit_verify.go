@@ -290,10 +290,19 @@ func (c *auditCheckpointCmd) Run(ctx context.Context, r *remote, s *streams) err
 }
 
 // auditKeyCmd prints the key.
-type auditKeyCmd struct{}
+type auditKeyCmd struct {
+	New bool `help:"Make a new key, for ROLLCALL_LEDGER_KEY, and print it. It is secret; no service is asked."`
+}
 
 // Run prints the key.
 func (c *auditKeyCmd) Run(ctx context.Context, r *remote, s *streams) error {
+	if c.New {
+		_, text, err := ledger.NewKey()
+		if err == nil {
+			_, err = io.WriteString(s.out, text+"\n")
+		}
+		return err
+	}
 	api, err := r.client()
 	if err != nil {
 		return err

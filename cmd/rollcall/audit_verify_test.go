@@ -82,6 +82,9 @@ func TestTheLogIsVerifiedByCheckpointsThatWereKept(t *testing.T) {
 	a := newAuditing(t)
 	out, _ := a.run(exitDone, "key")
 	key := a.file("key", out)
+	if secret, _ := a.run(exitDone, "key", "--new"); !strings.HasPrefix(secret, "PRIVATE+KEY+rollcall/ledger/") {
+		t.Error("a new key is none")
+	}
 	saved := filepath.Join(a.dir, "saved")
 	out, _ = a.run(exitDone, "verify", "--all-apps", "--key", key, "--save", saved)
 	if !strings.Contains(out, "verified: the whole log up to position") {

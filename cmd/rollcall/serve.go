@@ -42,7 +42,8 @@ type serveCmd struct {
 func (c *serveCmd) Help() string {
 	return "ROLLCALL_OPERATOR_TOKEN sets the operator's token and ROLLCALL_MASTER_KEY (64 hexadecimal digits) the key that wraps the keys of the accounts. " +
 		"Without them the first start makes both and keeps them in the data folder, as operator.token and master.key. " +
-		"A backup needs master.key, kept apart from the data.\n\n" +
+		"A backup needs master.key, kept apart from the data. ROLLCALL_LEDGER_KEY signs the checkpoints of the log; without it the first start makes ledger.key, and " +
+		"instances on a cluster derive it from the master key.\n\n" +
 		"With --nats any number of instances serve one log, with one master key and one operator's token. ROLLCALL_NATS_PASSWORD and ROLLCALL_NATS_LEAF_PASSWORD are the " +
 		"passwords of --nats-user and --nats-leaf-user.\n\n" +
 		"--exports takes an S3 bucket with the parameters region, endpoint, use_path_style, prefix (which all keys begin with, such as rollcall/), profile, ssetype and kmskeyid, such as " +

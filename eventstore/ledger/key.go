@@ -75,6 +75,13 @@ func ParseKey(text string) (Key, error) {
 	return Key{signer: signer, public: public}, nil
 }
 
+// NewKey makes a key. The text is the key as ParseKey reads it, which is secret.
+func NewKey() (key Key, text string, err error) {
+	seed := make([]byte, ed25519.SeedSize)
+	rand.Read(seed) // never fails, see crypto/rand
+	return keyOf(seed)
+}
+
 // LoadOrCreateKey returns the key in a file, which is made, for its owner alone, where there is none; created tells so. A file that
 // others may read is ErrKey.
 func LoadOrCreateKey(path string) (key Key, created bool, err error) {
@@ -82,9 +89,7 @@ func LoadOrCreateKey(path string) (key Key, created bool, err error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return key, false, err
 	}
-	seed := make([]byte, ed25519.SeedSize)
-	rand.Read(seed) // never fails, see crypto/rand
-	key, text, err := keyOf(seed)
+	key, text, err := NewKey()
 	if err == nil {
 		err = writeKey(path, text+"\n")
 	}

@@ -129,7 +129,7 @@ func TestTheDashboardAndTheAlertsAskForWhatTheServiceTells(t *testing.T) {
 }
 
 // runbooks are the headings of runbooks.md that alerts lead to.
-var runbooks = []string{"projection-halted", "lag", "dead-commands", "queue-fills-up", "log-unavailable", "append-slow", "no-leader"}
+var runbooks = []string{"projection-halted", "lag", "dead-commands", "queue-fills-up", "log-unavailable", "append-slow", "no-leader", "proof-fails"}
 
 func TestEachAlertSaysWhatHasHappenedAndWhatToDo(t *testing.T) {
 	led := set{}

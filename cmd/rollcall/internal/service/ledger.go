@@ -78,6 +78,7 @@ func (s *Service) openLedger(ctx context.Context) error {
 		return s.asOne(ledger.Name, func(ctx context.Context) error { return s.ledger.Lead(ctx, work) })(ctx)
 	}
 	s.follow(followingLedger{s.ledger}, projections.WithLead(lead))
+	s.metrics.registry.MustRegister(newLedgerCollector(s))
 	return nil
 }
 

@@ -48,6 +48,7 @@ func TestWhatComesInByEachDoorIsCounted(t *testing.T) {
 		{1, "rollcall_projection_leading", "projection=erasure"},
 		{1, "rollcall_erased_accounts_total", ""},
 		{1, "rollcall_lease_held", "lease=commands"},
+		{1, "rollcall_lease_held", "lease=ledger"},
 		{1, "rollcall_export_jobs", "status=completed format=csv"},
 		{2, "rollcall_export_rows_total", "format=csv"},
 		{0, "rollcall_exports_running", ""},
