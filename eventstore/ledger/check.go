@@ -22,6 +22,8 @@ const whatToDo = "stop all writers and restore the log from a backup; deployment
 // Errors: eventstore.ErrDamaged, a *Difference among them, when the log is not what it was; ErrBroken when the ledger is not.
 // ErrCheckpoint, after all else was found right, when there is a checkpoint that another key has signed.
 func (l *Ledger) CheckTail(ctx context.Context, most uint64) error {
+	// What may grow meanwhile, by another instance, is asked for in the order in which it is behind.
+	signed, c, foreign := l.Latest(ctx)
 	size, err := l.storage.Size(ctx)
 	if err != nil {
 		return err
@@ -33,7 +35,6 @@ func (l *Ledger) CheckTail(ctx context.Context, most uint64) error {
 	if size > uint64(last) {
 		return &Difference{last + 1, Dropped, fmt.Sprintf("the log ends at position %d, the ledger at %d; %s", last, size, whatToDo)}
 	}
-	signed, c, foreign := l.Latest(ctx)
 	switch {
 	case signed == nil && errors.Is(foreign, ErrCheckpoint):
 		foreign = nil // none yet

@@ -53,7 +53,7 @@ type Ledger struct {
 	key         Key
 	log         Log
 	opts        Options
-	hurry       chan struct{}
+	hurry, wake chan struct{} // tell that a checkpoint is waited for: whoever signs, and whoever reads
 
 	mu        sync.Mutex
 	edge      *edge // of the tree while this instance feeds it, else nil
@@ -72,7 +72,7 @@ func New(storage Storage, checkpoints Checkpoints, key Key, log Log, opts Option
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Ledger{storage: storage, checkpoints: checkpoints, key: key, log: log, opts: opts, hurry: make(chan struct{}, 1)}
+	return &Ledger{storage: storage, checkpoints: checkpoints, key: key, log: log, opts: opts, hurry: make(chan struct{}, 1), wake: make(chan struct{}, 1)}
 }
 
 // Name returns the name of the ledger.
@@ -314,9 +314,11 @@ func (l *Ledger) Fresh(ctx context.Context) ([]byte, Checkpoint, error) {
 		if err != nil && !errors.Is(err, ErrCheckpoint) {
 			return nil, Checkpoint{}, err
 		}
-		select {
-		case l.hurry <- struct{}{}:
-		default:
+		for _, told := range []chan struct{}{l.wake, l.hurry} {
+			select {
+			case told <- struct{}{}:
+			default:
+			}
 		}
 		select {
 		case <-tick.C:

@@ -58,7 +58,7 @@ func TestAnAuditorGetsCheckpointsProofsAndTiles(t *testing.T) {
 		t.Errorf("the key is %q", key.Key)
 	}
 	for query, want := range map[string]string{"": "fresh=false", "?fresh=true": "fresh=true"} {
-		a := get("checkpoint" + query).status(t, 200)
+		a := get("checkpoint"+query).status(t, 200)
 		if a.Header.Get("Content-Type") != "text/plain; charset=utf-8" || !bytes.Contains(a.body, []byte("ledger\n7\n")) || !bytes.Contains(a.body, []byte(want)) {
 			t.Errorf("the checkpoint%s is %q of %s", query, a.body, a.Header.Get("Content-Type"))
 		}

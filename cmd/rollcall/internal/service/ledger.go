@@ -77,7 +77,7 @@ func (s *Service) openLedger(ctx context.Context) error {
 	lead := func(ctx context.Context, work func(context.Context) error) error {
 		return s.asOne(ledger.Name, func(ctx context.Context) error { return s.ledger.Lead(ctx, work) })(ctx)
 	}
-	s.follow(followingLedger{s.ledger}, projections.WithLead(lead))
+	s.followFrom(s.ledger, followingLedger{s.ledger}, projections.WithLead(lead))
 	s.metrics.registry.MustRegister(newLedgerCollector(s))
 	return nil
 }

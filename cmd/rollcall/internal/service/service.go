@@ -127,13 +127,18 @@ func (s *Service) closing(what string, c func() error) {
 
 // follow adds a runner of a projection.
 func (s *Service) follow(p projections.Projection, opts ...projections.Option) {
+	s.followFrom(s.store, p, opts...)
+}
+
+// followFrom is follow for a projection that reads the log in its own way.
+func (s *Service) followFrom(log projections.Log, p projections.Projection, opts ...projections.Option) {
 	s.metrics.expectProjection(p.Name())
 	observe := func(ctx context.Context, b projections.Batch) {
 		s.metrics.applied(b)
 		s.cfg.Tracing.Applied(ctx, b)
 	}
 	opts = append(opts, projections.WithLogger(s.logger), projections.WithObserver(observe))
-	s.runners = append(s.runners, projections.NewRunner(s.store, p, opts...))
+	s.runners = append(s.runners, projections.NewRunner(log, p, opts...))
 }
 
 func (s *Service) openTokens(ctx context.Context) error {
