@@ -70,7 +70,8 @@ func (h *Handler) registerLedger() {
 			return &struct{ Body LedgerKey }{LedgerKey{Key: h.Ledger.Key()}}, nil
 		})
 	checkpoint := get("ledger-checkpoint", "checkpoint", "Get a signed checkpoint of the log",
-		"A signed note in the form of C2SP tlog-checkpoint: what the Merkle tree over the whole log is at a size. The same is told on accounts.checkpoint.")
+		"A signed note in the form of C2SP tlog-checkpoint: what the Merkle tree over the whole log is at a size. The same is told on accounts.checkpoint. "+
+			"Below /v1/ledger/tile/ are the hashes of the tree, in the paths and the form of C2SP tlog-tiles.")
 	checkpoint.Responses = map[string]*huma.Response{"200": {
 		Description: "The checkpoint", Content: map[string]*huma.MediaType{"text/plain": {Schema: &huma.Schema{Type: huma.TypeString}}},
 	}}
