@@ -157,7 +157,7 @@ func BenchmarkAppendsUnderTheLedger(b *testing.B) {
 	key := newKey(b)
 	l := ledger.New(openFiles(b, filepath.Join(b.TempDir(), "ledger")), &published{}, key, store, ledger.Options{})
 	var next atomic.Int64
-	const n, clients, rounds = 3000, 32, 12
+	const n, clients, rounds = 1500, 32, 8
 	appends := func() float64 {
 		began := time.Now()
 		until := next.Load() + n
