@@ -63,8 +63,9 @@ func (s *Service) openLedger(ctx context.Context) error {
 		return err
 	}
 	s.ledger = ledger.New(storage, checkpoints, key, s.store, ledger.Options{Logger: s.logger})
-	_, err = patiently(ctx, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, s.ledger.CheckTail(ctx, ledger.DefaultTail)
+	err = s.checkTwice(ctx, func(ctx context.Context) error {
+		_, err := patiently(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, s.ledger.CheckTail(ctx, ledger.DefaultTail) })
+		return err
 	})
 	switch {
 	case errors.Is(err, ledger.ErrCheckpoint):

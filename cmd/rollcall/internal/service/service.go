@@ -201,10 +201,15 @@ func (s *Service) checkPositions(ctx context.Context) error {
 // staleFor is how long a server that led a cluster may still answer what is not so any more.
 const staleFor = 15 * time.Second
 
-// checkLog finds out whether the log holds a position. A cluster is asked again before it is said to have lost something.
+// checkLog finds out whether the log holds a position.
 func (s *Service) checkLog(ctx context.Context, position eventstore.Position) error {
+	return s.checkTwice(ctx, func(ctx context.Context) error { return s.store.Check(ctx, position) })
+}
+
+// checkTwice checks the log. A cluster is asked again before it is said to have lost something.
+func (s *Service) checkTwice(ctx context.Context, check func(context.Context) error) error {
 	for began := time.Now(); ; sleep(ctx, startRetry) {
-		err := s.store.Check(ctx, position)
+		err := check(ctx)
 		if !errors.Is(err, eventstore.ErrDamaged) || !s.cfg.clustered() || time.Since(began) > staleFor || ctx.Err() != nil {
 			return err
 		}
