@@ -64,7 +64,9 @@ func (s *Service) openLedger(ctx context.Context) error {
 	}
 	s.ledger = ledger.New(storage, checkpoints, key, s.store, ledger.Options{Logger: s.logger})
 	err = s.checkTwice(ctx, func(ctx context.Context) error {
-		_, err := patiently(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, s.ledger.CheckTail(ctx, ledger.DefaultTail) })
+		_, err := patiently(ctx, func(ctx context.Context) (struct{}, error) {
+			return struct{}{}, s.ledger.CheckTail(ctx, ledger.DefaultTail)
+		})
 		return err
 	})
 	switch {
