@@ -91,10 +91,16 @@ func (c *serveCmd) Run(ctx context.Context, s *streams, env lookup) (err error) 
 	return nil
 }
 
-// greet tells where everything is. Nothing secret is printed.
+// greet tells where everything is. What is secret of it is good for ten minutes and once: the link to the console, where this is the only
+// instance, for others would not know it.
 func (c *serveCmd) greet(w io.Writer, svc *service.Service) {
+	page := svc.ConsoleURL()
+	if c.NATS == "" {
+		page = svc.SignInURL() + "  (signs you in once, within ten minutes)"
+	}
 	fmt.Fprintf(w, "Rollcall %s serves accounts.\n", version)
 	for _, line := range [][2]string{
+		{"console", page},
 		{"API", svc.URL() + "/v1"},
 		{"documentation", svc.URL() + "/docs"},
 		{"NATS", svc.NATSURL()},

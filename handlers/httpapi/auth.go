@@ -64,15 +64,11 @@ func (h *Handler) authorize(c *call, who rule, app string) error {
 }
 
 func (h *Handler) authenticate(r *http.Request) (access.Principal, error) {
-	values := r.Header.Values("Authorization")
-	if len(values) == 0 {
-		return access.Principal{}, wire.Refuse(wire.CodeUnauthenticated, "send a token in the header Authorization: Bearer")
+	secret, err := h.secretOf(r)
+	if err != nil {
+		return access.Principal{}, err
 	}
-	scheme, secret, ok := strings.Cut(values[0], " ")
-	if len(values) > 1 || !ok || !strings.EqualFold(scheme, "Bearer") {
-		return access.Principal{}, wire.Refuse(wire.CodeUnauthenticated, "the header Authorization must be: Bearer, a space, and a token")
-	}
-	p, err := h.Tokens.Authenticate(r.Context(), strings.TrimSpace(secret))
+	p, err := h.Tokens.Authenticate(r.Context(), secret)
 	switch {
 	case errors.Is(err, access.ErrUnauthenticated):
 		return access.Principal{}, wire.Refuse(wire.CodeUnauthenticated, "the token is unknown or has been revoked")
@@ -80,6 +76,33 @@ func (h *Handler) authenticate(r *http.Request) (access.Principal, error) {
 		return access.Principal{}, err
 	}
 	return p, nil
+}
+
+// secretOf returns the token that a request is given with: that of its header, else that of its session.
+func (h *Handler) secretOf(r *http.Request) (string, error) {
+	values := r.Header.Values("Authorization")
+	if len(values) == 0 {
+		return h.sessionSecret(r)
+	}
+	scheme, secret, ok := strings.Cut(values[0], " ")
+	if len(values) > 1 || !ok || !strings.EqualFold(scheme, "Bearer") {
+		return "", wire.Refuse(wire.CodeUnauthenticated, "the header Authorization must be: Bearer, a space, and a token")
+	}
+	return strings.TrimSpace(secret), nil
+}
+
+// sessionSecret returns the token of a request's session. A browser sends the session along whoever made the page
+// that gives the request, so one that changes something must come from a page of this service.
+func (h *Handler) sessionSecret(r *http.Request) (string, error) {
+	if h.Session != nil {
+		if secret, ok := h.Session(r); ok {
+			if err := h.crossOrigin.Check(r); err != nil {
+				return "", wire.Refuse(wire.CodeForbidden, "a page of another origin gives this request; send a token in the header Authorization: Bearer")
+			}
+			return secret, nil
+		}
+	}
+	return "", wire.Refuse(wire.CodeUnauthenticated, "send a token in the header Authorization: Bearer")
 }
 
 // guard protects a handler that is no operation.

@@ -60,6 +60,12 @@ type Config struct {
 	// Webhooks sends the events of exports. There are no such paths when nil.
 	Webhooks Webhooks
 
+	// Session returns the token of the session that a request belongs to, see console.Handler. It is asked where there is no
+	// header Authorization. There are no sessions when nil.
+	Session func(r *http.Request) (secret string, ok bool)
+	// Console serves the pages under ConsolePath, to which the root leads. There are none when nil.
+	Console http.Handler
+
 	// Intake knows what became of commands that came as messages. There are no such paths when nil.
 	Intake Intake
 
@@ -123,6 +129,8 @@ type Handler struct {
 	mux    *http.ServeMux
 	api    huma.API
 
+	crossOrigin *http.CrossOriginProtection // of requests with a session
+
 	draining context.Context // ends with Drain
 	drain    context.CancelFunc
 }
@@ -146,7 +154,7 @@ func New(c Config) (*Handler, error) {
 	if c.Heartbeat == 0 {
 		c.Heartbeat = 15 * time.Second
 	}
-	h := &Handler{Config: c, logger: c.Logger, codes: wire.NewCodes(headerIdempotencyKey), mux: http.NewServeMux()}
+	h := &Handler{Config: c, logger: c.Logger, codes: wire.NewCodes(headerIdempotencyKey), mux: http.NewServeMux(), crossOrigin: http.NewCrossOriginProtection()}
 	h.draining, h.drain = context.WithCancel(context.Background())
 	if h.logger == nil {
 		h.logger = slog.New(slog.DiscardHandler)
@@ -164,6 +172,7 @@ func New(c Config) (*Handler, error) {
 	h.registerAudit()
 	h.registerLedger()
 	h.mountDownloads()
+	h.mountConsole()
 	if err := h.mountDocs(); err != nil {
 		return nil, err
 	}
@@ -174,5 +183,15 @@ func New(c Config) (*Handler, error) {
 func (h *Handler) mountDownloads() {
 	if h.Downloads != nil {
 		h.mux.Handle("GET "+h.DownloadPath, h.Downloads)
+	}
+}
+
+// ConsolePath begins the paths of the console.
+const ConsolePath = "/console/"
+
+func (h *Handler) mountConsole() {
+	if h.Console != nil {
+		h.mux.Handle(ConsolePath, h.Console)
+		h.mux.Handle("GET /{$}", http.RedirectHandler(ConsolePath, http.StatusSeeOther))
 	}
 }

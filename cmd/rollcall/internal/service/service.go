@@ -27,6 +27,7 @@ import (
 	"rollcall/handlers/access"
 	"rollcall/handlers/audit"
 	"rollcall/handlers/command"
+	"rollcall/handlers/console"
 	"rollcall/handlers/erasure"
 	"rollcall/handlers/export"
 	"rollcall/handlers/export/files"
@@ -70,6 +71,7 @@ type Service struct {
 	files         *files.Store
 	webhooks      *webhook.Service
 	webhookKey    []byte // that their secrets are sealed with
+	console       *console.Handler
 	metrics       *metrics
 	observer      *observer
 	runners       []*projections.Runner // the first is that of the list
@@ -231,16 +233,23 @@ func (s *Service) serve(context.Context) error {
 	}
 	s.observer = &observer{service: s}
 	s.metrics.registry.MustRegister(newStandingCollector(s.observer))
+	if err := s.openConsole(); err != nil {
+		return err
+	}
 	handler, err := s.handler()
 	if err != nil {
 		return err
+	}
+	drain := func() {
+		s.console.Drain()
+		handler.Drain()
 	}
 	if s.door != nil {
 		if err := s.door.Accept(); err != nil {
 			return fmt.Errorf("%w with --nats-listen", err)
 		}
 	}
-	s.web = serve(s.listener, s.metrics.around(s.cfg.Tracing.HTTP(handler, statusOf)), handler.Drain, s.logger)
+	s.web = serve(s.listener, s.metrics.around(s.cfg.Tracing.HTTP(handler, statusOf)), drain, s.logger)
 	return nil
 }
 
@@ -258,6 +267,8 @@ func (s *Service) handler() (*httpapi.Handler, error) {
 		Halted:       s.halted,
 		Warnings:     s.warnings,
 		Tokens:       s.tokens,
+		Session:      s.console.Session,
+		Console:      s.console,
 		Projections:  s.projections,
 		Lists:        s.lists(),
 		Metrics:      s.metrics.handler(),

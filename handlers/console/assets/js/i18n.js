@@ -1,0 +1,47 @@
+// Words, numbers and times in the language of the page.
+
+export const language = document.documentElement.lang;
+
+const { default: messages } = await import(`./messages.${language}.js`);
+const plurals = new Intl.PluralRules(language);
+const numbers = new Intl.NumberFormat(language);
+
+export const number = (n) => numbers.format(n);
+
+export const known = (key) => Object.hasOwn(messages, key);
+
+// t returns the message of a key, its {placeholders} filled. The placeholder n chooses the plural form. It is text, never HTML.
+export function t(key, values = {}) {
+  let text = messages[key] ?? key;
+  if (typeof text === 'object') text = (plurals.select(values.n) === 'one' && text.one) || text.other;
+  return text.replace(/\{([a-z_]+)\}/g, (whole, name) => {
+    const value = values[name] ?? whole;
+    return typeof value === 'number' ? number(value) : value;
+  });
+}
+
+const formats = {
+  date: new Intl.DateTimeFormat(language, { dateStyle: 'medium' }),
+  moment: new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'short' }),
+  exact: new Intl.DateTimeFormat(language, { dateStyle: 'full', timeStyle: 'long' }),
+};
+
+// showTimes writes the times below a node as the reader's language and place have them.
+export function showTimes(root) {
+  for (const el of root.querySelectorAll('time[datetime]:not([title])')) {
+    const at = new Date(el.dateTime);
+    el.textContent = formats[el.dataset.format ?? 'moment'].format(at);
+    el.title = formats.exact.format(at);
+  }
+}
+
+// sentence says what a problem of the service is, in the language of the page.
+export function sentence(code, detail) {
+  return known(`error.${code}`) ? t(`error.${code}`) : detail || t('error.internal');
+}
+
+// fault says what is wrong with a field.
+export function fault(field, code, detail) {
+  for (const key of [`fault.${field}.${code}`, `fault.${code}`]) if (known(key)) return t(key);
+  return sentence(code, detail);
+}

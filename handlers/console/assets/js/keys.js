@@ -1,0 +1,42 @@
+// Shortcuts of one key. They wait while somebody types, while a dialog is open, and when they are switched off.
+
+import { t } from './i18n.js';
+
+const shortcuts = [];
+const storage = 'rollcall.keys';
+
+export const keysOn = () => localStorage.getItem(storage) !== 'off';
+
+// shortcut has a key do something. names are keys as KeyboardEvent.key names them; the label is shown on ?.
+export function shortcut(names, label, act) {
+  shortcuts.push({ names: [names].flat(), label, act });
+}
+
+document.addEventListener('keydown', (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || !keysOn()) return;
+  if (event.target.matches('input:not([type="checkbox"], [type="radio"]), textarea, select, [contenteditable]')) return;
+  if (document.querySelector('dialog[open], [popover]:popover-open')) return;
+  const found = shortcuts.find((s) => s.names.includes(event.key));
+  if (!found) return;
+  event.preventDefault();
+  found.act(event.key);
+});
+
+// startHelp shows the shortcuts of the page in the dialog that ? opens.
+export function startHelp() {
+  const dialog = document.getElementById('help');
+  if (!dialog) return;
+  const show = () => {
+    dialog.querySelector('#help-keys').replaceChildren(...shortcuts.flatMap(({ names, label }) => {
+      const key = document.createElement('dt');
+      key.append(...names.map((name) => Object.assign(document.createElement('kbd'), { textContent: name })));
+      return [key, Object.assign(document.createElement('dd'), { textContent: label })];
+    }));
+    dialog.showModal();
+  };
+  shortcut('?', t('keys.help'), show);
+  document.getElementById('help-button').addEventListener('click', show);
+  const on = document.getElementById('keys-on');
+  on.checked = keysOn();
+  on.addEventListener('change', () => localStorage.setItem(storage, on.checked ? 'on' : 'off'));
+}

@@ -1,0 +1,111 @@
+// What changes while the page is open. Rows change in their place; new accounts wait behind a button, so that nothing jumps.
+
+import { t } from './i18n.js';
+import { announce } from './ui.js';
+
+const glow = 2400; // milliseconds
+
+export class Live {
+  #new = new Set(); // ids of accounts that the list does not show yet
+  #more = 0;
+
+  constructor(page, list, path) {
+    this.list = list;
+    this.path = path;
+    this.chip = page.querySelector('#news');
+    this.state = page.querySelector('#live-state');
+    this.chip.addEventListener('click', () => this.catchUp());
+    list.addEventListener('rows', () => this.#forget());
+    document.addEventListener('visibilitychange', () => (document.hidden ? this.#stop() : this.#start()));
+    addEventListener('pagehide', () => this.#stop());
+    this.after = list.position;
+    if (!document.hidden) this.#start();
+  }
+
+  // catchUp loads the page anew with all that is known to have happened.
+  async catchUp() {
+    await this.list.load({ cursors: this.list.cursors, minimum: this.after });
+    this.list.rows.querySelector('tr')?.focus({ preventScroll: true });
+  }
+
+  #start() {
+    if (this.source) return;
+    this.source = new EventSource(`${this.path}?after=${this.after}`);
+    this.source.addEventListener('open', () => { this.state.hidden = false; });
+    this.source.addEventListener('error', () => { this.state.hidden = true; });
+    this.source.addEventListener('changes', (event) => this.#take(JSON.parse(event.data)));
+    this.source.addEventListener('stale', (event) => {
+      this.after = Number(event.lastEventId);
+      this.#more += 1;
+      this.#showChip();
+    });
+  }
+
+  #stop() {
+    this.source?.close();
+    this.source = null;
+    this.state.hidden = true;
+  }
+
+  async #take({ changes, more = 0, position }) {
+    this.after = Math.max(this.after, position);
+    const fresh = changes.filter((c) => c.position > this.list.position);
+    const shown = changes.filter(({ user_id, position: at }) => Number(this.list.row(user_id)?.dataset.revision ?? Infinity) < at);
+    const edited = shown.filter((c) => c.kind !== 'deleted');
+    const candidates = fresh.filter((c) => c.kind === 'created' && !this.list.row(c.user_id));
+    for (const c of shown.filter((change) => change.kind === 'deleted')) this.#gone(this.list.row(c.user_id));
+    for (const c of changes.filter((change) => change.kind === 'deleted')) this.#new.delete(c.user_id);
+    this.#more += more;
+    if (edited.length || candidates.length || fresh.some((c) => c.kind === 'deleted')) {
+      const rows = await this.list.fetch([...edited, ...candidates].map((c) => c.user_id), position).catch(() => null);
+      if (rows) this.#apply(rows, new Set(candidates.map((c) => c.user_id)));
+    }
+    this.#showChip();
+  }
+
+  #apply(rows, candidates) {
+    this.list.count(rows);
+    for (const row of [...rows.querySelectorAll('tr[data-id]')]) {
+      const { id } = row.dataset;
+      const old = this.list.row(id);
+      if (old) this.replace(old, row);
+      else if (candidates.has(id)) this.#new.add(id);
+    }
+  }
+
+  // replace puts a row in the place of another, with what was picked and focused as it was.
+  replace(old, row) {
+    const box = old.querySelector('.pick input');
+    if (box?.checked) {
+      row.querySelector('.pick input').checked = true;
+      row.classList.add('picked');
+    }
+    const focus = old.contains(document.activeElement) ? document.activeElement : null;
+    const act = focus?.dataset.act;
+    old.replaceWith(row);
+    if (focus) (act ? row.querySelector(`[data-act="${act}"]`) : focus.matches('.pick input') ? row.querySelector('.pick input') : row).focus({ preventScroll: true });
+    row.classList.add('changed');
+    setTimeout(() => row.classList.remove('changed'), glow);
+  }
+
+  #gone(row) {
+    row.classList.add('gone');
+    for (const control of row.querySelectorAll('button, input')) control.disabled = true;
+  }
+
+  #forget() {
+    this.#new.clear();
+    this.#more = 0;
+    this.after = Math.max(this.after, this.list.position);
+    this.#showChip();
+  }
+
+  #showChip() {
+    const n = this.#new.size;
+    const was = this.chip.hidden;
+    this.chip.hidden = n === 0 && this.#more === 0;
+    if (this.chip.hidden) return;
+    this.chip.textContent = this.#more ? t('live.many') : t('live.new', { n });
+    if (was) announce(this.chip.textContent);
+  }
+}

@@ -1,0 +1,9 @@
+// What every page does.
+
+import { startHelp } from './keys.js';
+import { settle } from './ui.js';
+
+export function startPage() {
+  settle(document);
+  startHelp();
+}

@@ -1,0 +1,53 @@
+// Small things that every page needs: messages that pass, words for screen readers, pictures that fail.
+
+import { showTimes } from './i18n.js';
+
+const toastLife = 5000;
+
+// toast shows a message for a moment. A bad one stays until it is read.
+export function toast(text, { bad = false } = {}) {
+  const el = document.createElement('div');
+  el.className = bad ? 'toast bad' : 'toast';
+  el.textContent = text;
+  document.getElementById('toasts').append(el);
+  setTimeout(() => el.remove(), bad ? 2 * toastLife : toastLife);
+}
+
+// announce tells those who do not see the page.
+export function announce(text) {
+  const el = document.getElementById('announcer');
+  el.textContent = '';
+  requestAnimationFrame(() => { el.textContent = text; });
+}
+
+// settle makes what was rendered on the server ready: times in the reader's words, pictures that failed before anybody listened.
+export function settle(root) {
+  showTimes(root);
+  for (const img of root.querySelectorAll('.face img')) if (img.complete && !img.naturalWidth) img.remove();
+  return root;
+}
+
+// A picture that cannot be shown leaves the letter below it.
+document.addEventListener('error', (event) => {
+  if (event.target.matches?.('.face img')) event.target.remove();
+}, true);
+
+// later returns a function that calls f once it has not been called for a while.
+export function later(f, milliseconds) {
+  let timer;
+  return (...args) => {
+    clearTimeout(timer);
+    timer = setTimeout(f, milliseconds, ...args);
+  };
+}
+
+// busy marks a button while work goes on, and keeps it from being pressed again.
+export async function busy(button, work) {
+  if (button.getAttribute('aria-busy') === 'true') return undefined;
+  button.setAttribute('aria-busy', 'true');
+  try {
+    return await work();
+  } finally {
+    button.removeAttribute('aria-busy');
+  }
+}
