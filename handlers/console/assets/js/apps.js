@@ -16,7 +16,7 @@ async function openApp(path) {
   const key = newKey();
   form.addEventListener('submit', (event) => {
     event.preventDefault();
-    busy(form.querySelector('footer .primary'), () => save(form, key));
+    busy(form.querySelector('.dialog-foot .primary'), () => save(form, key));
   });
 }
 

@@ -16,7 +16,7 @@ export async function openCreate(app, created) {
   form.addEventListener('input', () => { key = newKey(); }); // another account is another command
   form.addEventListener('submit', (event) => {
     event.preventDefault();
-    busy(form.querySelector('footer .primary'), create);
+    busy(form.querySelector('.dialog-foot .primary'), create);
   });
 
   async function create() {

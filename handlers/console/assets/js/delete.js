@@ -21,6 +21,7 @@ class Deletion {
   #stopped = false;
   #gone = [];
   #failures = [];
+  #absent = []; // that somebody else deleted before
   #position = 0;
 
   constructor(app, ids, deleted) {
@@ -76,6 +77,7 @@ class Deletion {
       for (const { user_id: id, status, code, detail } of value.results) {
         if (status === 'deleted') this.#gone.push(id);
         else this.#failures.push({ id, why: sentence(code, detail) });
+        if (code === 'account_not_found') this.#absent.push(id);
       }
     } catch (problem) {
       for (const id of ids) this.#failures.push({ id, why: sentence(problem.code, problem.detail) });
@@ -98,6 +100,6 @@ class Deletion {
     }));
     this.part('finish').hidden = false;
     this.part('finish').focus();
-    this.deleted(this.#gone, this.#position);
+    this.deleted([...this.#gone, ...this.#absent], this.#position);
   }
 }

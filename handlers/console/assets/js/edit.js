@@ -15,7 +15,7 @@ export async function openEdit(app, id, edited) {
   const edit = new Edit(app, dialog);
   edit.form.addEventListener('submit', (event) => {
     event.preventDefault();
-    busy(edit.form.querySelector('footer .primary'), () => edit.save(edited));
+    busy(edit.form.querySelector('.dialog-foot .primary'), () => edit.save(edited));
   });
 }
 

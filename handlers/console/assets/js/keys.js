@@ -29,7 +29,7 @@ export function startHelp() {
   const show = () => {
     dialog.querySelector('#help-keys').replaceChildren(...shortcuts.flatMap(({ names, label }) => {
       const key = document.createElement('dt');
-      key.append(...names.map((name) => Object.assign(document.createElement('kbd'), { textContent: name })));
+      key.append(...names.map((name) => Object.assign(document.createElement('kbd'), { textContent: name === 'Escape' ? 'Esc' : name })));
       return [key, Object.assign(document.createElement('dd'), { textContent: label })];
     }));
     dialog.showModal();

@@ -105,7 +105,7 @@ export class List extends EventTarget {
 
   clear() {
     this.form.elements.q.value = '';
-    this.form.elements.type.value = '';
+    this.#choose('');
     this.load();
     this.form.elements.q.focus();
   }
@@ -139,10 +139,15 @@ export class List extends EventTarget {
     if (by < 0 && !this.previous.disabled) this.load({ cursors: this.cursors.slice(0, -1), push: true });
   }
 
+  #choose(type) {
+    for (const choice of this.form.elements.type) choice.checked = choice.value === type;
+  }
+
   #restore(state) {
     const q = new URLSearchParams(location.search);
     const { elements } = this.form;
-    for (const [name, fallback] of [['q', ''], ['type', ''], ['limit', '50'], ['sort', 'created_at'], ['order', 'desc']]) elements[name].value = q.get(name) ?? fallback;
+    this.#choose(q.get('type') ?? '');
+    for (const [name, fallback] of [['q', ''], ['limit', '50'], ['sort', 'created_at'], ['order', 'desc']]) elements[name].value = q.get(name) ?? fallback;
     this.load({ cursors: state?.cursors ?? (q.has('cursor') ? [q.get('cursor')] : []) });
   }
 }

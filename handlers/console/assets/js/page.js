@@ -6,4 +6,5 @@ import { settle } from './ui.js';
 export function startPage() {
   settle(document);
   startHelp();
+  document.body.dataset.started = ''; // keys and buttons do something from here on
 }
