@@ -35,7 +35,7 @@ type assets struct {
 
 type asset struct {
 	contentType  string
-	plain, small []byte // small is compressed by gzip
+	plain, small []byte // small is compressed by gzip, nil where that gains nothing
 }
 
 func loadAssets(languages []*i18n.Language) (*assets, error) {
@@ -92,7 +92,9 @@ func newAsset(name string, content []byte) (asset, error) {
 	if err != nil {
 		return asset{}, fmt.Errorf("compress %s: %w", name, err)
 	}
-	file.small = b.Bytes()
+	if b.Len() < len(content) {
+		file.small = b.Bytes()
+	}
 	return file, nil
 }
 
@@ -116,7 +118,7 @@ func (a *assets) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header.Set("Cache-Control", "public, max-age=31536000, immutable")
 	header.Set("Vary", "Accept-Encoding")
 	content := file.plain
-	if acceptsGzip(r) {
+	if file.small != nil && acceptsGzip(r) {
 		header.Set("Content-Encoding", "gzip")
 		content = file.small
 	}

@@ -240,7 +240,7 @@ func (h *Handler) prefer(v *visit) error {
 // within returns the address of a page of the console: the one given, else the first. No address leads elsewhere.
 func within(next string) string {
 	u, err := url.Parse(next)
-	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || !strings.HasPrefix(u.Path, homePath) || strings.Contains(next, "\\") || strings.Contains(u.Path, "//") {
+	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || !strings.HasPrefix(u.Path, homePath) || strings.Contains(next, "\\") || strings.Contains(u.Path, "//") || strings.Contains(u.Path, "..") {
 		return homePath
 	}
 	return u.RequestURI()

@@ -51,7 +51,7 @@ func TestAnApplicationIsCreatedAndItsSettingsChanged(t *testing.T) {
 
 func TestTheListIsSearchedFilteredSortedAndPaged(t *testing.T) {
 	app := shared.newApp(t, "List")
-	shared.people(t, app, 120)
+	shared.fill(t, app, 120)
 	shared.create(t, app, account{"user_id": "chief", "nickname": "Ada", "type": "admin"})
 	inEachLanguage(t, func(t *testing.T, p *page) {
 		p.openList(app)
@@ -67,12 +67,12 @@ func TestTheListIsSearchedFilteredSortedAndPaged(t *testing.T) {
 		p.do(`history.back()`)
 		p.untilText("#range", p.text("list.range", "from", 101, "to", 121, "total", 121))
 		p.click(`[data-sort="user_id"]`)
-		p.until("sorted by id", rowIDs+`.startsWith("chief p000 p001 ")`)
+		p.until("sorted by id", rowIDs+`.startsWith("chief p0000000 p0000001 ")`)
 		p.click(`[data-sort="user_id"]`)
-		p.until("sorted the other way", rowIDs+`.startsWith("p119 p118 ") && document.querySelector("th.id").ariaSort === "descending"`)
+		p.until("sorted the other way", rowIDs+`.startsWith("p0000119 p0000118 ") && document.querySelector("th.id").ariaSort === "descending"`)
 		p.press("/")
 		p.press("PERSON 77")
-		p.until("the search shows what it finds", rowIDs+` === "p077"`)
+		p.until("the search shows what it finds", rowIDs+` === "p0000077"`)
 		p.untilText("#total", "1")
 		p.until("the address has the search", `new URLSearchParams(location.search).get("q") === "PERSON 77"`)
 		p.press("\x1b")
@@ -93,7 +93,7 @@ func TestTheListIsSearchedFilteredSortedAndPaged(t *testing.T) {
 
 func TestASelectionLastsAcrossPagesAndSearches(t *testing.T) {
 	app := shared.newApp(t, "Selection")
-	shared.people(t, app, 60)
+	shared.fill(t, app, 60)
 	inEachLanguage(t, func(t *testing.T, p *page) {
 		p.openList(app)
 		p.press("j")
@@ -105,8 +105,8 @@ func TestASelectionLastsAcrossPagesAndSearches(t *testing.T) {
 		p.until("the last ten are shown", `document.querySelectorAll("#rows tr[data-id]").length === 10`)
 		p.click("#pick-page + span")
 		p.untilText("#selection-count", p.text("selection.count", "n", 60))
-		p.fill("#search", "p001")
-		p.until("what was found is still selected", rowIDs+` === "p001" && document.querySelector("#rows .pick input").checked`)
+		p.fill("#search", "p0000001")
+		p.until("what was found is still selected", rowIDs+` === "p0000001" && document.querySelector("#rows .pick input").checked`)
 		p.accessible("a selection")
 		p.shot("selection")
 		p.click("#clear-selection")
@@ -263,7 +263,7 @@ func TestOneAccountIsDeletedAfterAWarning(t *testing.T) {
 func TestManyAccountsAreDeletedInBatchesWithTheirResults(t *testing.T) {
 	inEachLanguage(t, func(t *testing.T, p *page) {
 		app := shared.newApp(t, "Delete many")
-		shared.people(t, app, 130)
+		shared.fill(t, app, 130)
 		p.signIn(shared.service.OperatorToken(), "/console/apps/"+app+"/accounts?limit=200")
 		p.until("the list is live", `document.querySelector("#live-state").checkVisibility()`)
 		p.click("#pick-page + span")
@@ -272,11 +272,11 @@ func TestManyAccountsAreDeletedInBatchesWithTheirResults(t *testing.T) {
 		p.until("the number is asked for", `document.querySelector("[data-go]").disabled`)
 		p.accessible("many to delete")
 		p.shot("delete-many")
-		shared.call(t, http.MethodDelete, "/v1/apps/"+app+"/accounts/p007", nil) // somebody else is faster
+		shared.call(t, http.MethodDelete, "/v1/apps/"+app+"/accounts/p0000007", nil) // somebody else is faster
 		p.fill("#f-confirm", "130")
 		p.click("dialog [data-go]")
 		p.untilText("[data-outcome]", p.text("delete.done", "n", 129))
-		p.untilText("[data-failures]", "p007")
+		p.untilText("[data-failures]", "p0000007")
 		p.untilText("[data-failures]", p.text("error.account_not_found"))
 		p.accessible("results of a deletion")
 		p.shot("delete-results")
@@ -289,16 +289,16 @@ func TestManyAccountsAreDeletedInBatchesWithTheirResults(t *testing.T) {
 func TestChangesShowLiveWithoutAJump(t *testing.T) {
 	inEachLanguage(t, func(t *testing.T, p *page) {
 		app := shared.newApp(t, "Live")
-		shared.people(t, app, 30)
+		shared.fill(t, app, 30)
 		p.openList(app)
-		top := `String(document.querySelector('tr[data-id="p015"]').getBoundingClientRect().top)`
+		top := `String(document.querySelector('tr[data-id="p0000015"]').getBoundingClientRect().top)`
 		before := p.get(top)
 		shared.create(t, app, account{"user_id": "fresh1"}, account{"user_id": "fresh2"}, account{"user_id": "fresh3"})
-		shared.call(t, http.MethodPatch, "/v1/apps/"+app+"/accounts/p020", account{"nickname": "Changed live"})
-		shared.call(t, http.MethodDelete, "/v1/apps/"+app+"/accounts/p021", nil)
-		p.untilText(`tr[data-id="p020"] .nick`, "Changed live")
+		shared.call(t, http.MethodPatch, "/v1/apps/"+app+"/accounts/p0000020", account{"nickname": "Changed live"})
+		shared.call(t, http.MethodDelete, "/v1/apps/"+app+"/accounts/p0000021", nil)
+		p.untilText(`tr[data-id="p0000020"] .nick`, "Changed live")
 		p.untilText("#news", p.text("live.new", "n", 3))
-		p.until("the deleted row is marked", `document.querySelector('tr[data-id="p021"].gone')`)
+		p.until("the deleted row is marked", `document.querySelector('tr[data-id="p0000021"].gone')`)
 		p.untilText("#total", "32")
 		if after := p.get(top); after != before {
 			t.Errorf("a row jumped from %s to %s", before, after)

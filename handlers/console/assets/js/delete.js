@@ -88,6 +88,7 @@ class Deletion {
   #finish() {
     for (const name of ['work', 'stop']) this.part(name).hidden = true;
     this.part('done').hidden = false;
+    this.part('title').textContent = t('delete.title_done');
     const left = this.ids.length - this.#gone.length - this.#failures.length;
     const sums = [t('delete.done', { n: this.#gone.length })];
     if (this.#failures.length) sums.push(t('delete.failed', { n: this.#failures.length }));

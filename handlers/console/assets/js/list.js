@@ -4,7 +4,7 @@ import { fragment, Problem } from './api.js';
 import { number, sentence, t } from './i18n.js';
 import { announce, later, settle, toast } from './ui.js';
 
-const searchPause = 40; // milliseconds
+const searchPause = 25; // milliseconds
 
 // List keeps the table in step with the form above it and with the address of the page. What else is on the page listens to its events: rows.
 export class List extends EventTarget {
