@@ -244,3 +244,15 @@ func TestAFormThatIsTooLargeIsRefused(t *testing.T) {
 		t.Errorf("got %s", res.Status)
 	}
 }
+
+func TestMetricsNameRoutesOfTheConsoleAndNothingThatPeopleChoose(t *testing.T) {
+	t.Parallel()
+	app := shared.newApp(t, "Metrics")
+	v := signedIn(t, shared.service.OperatorToken())
+	v.ask(http.MethodGet, "/console/apps/"+app+"/accounts", "")
+	v.ask(http.MethodGet, "/console/made/up/"+app, "")
+	body := visitor{TB: t}.ask(http.MethodGet, "/metrics", "", "Authorization", "Bearer "+shared.service.OperatorToken()).body
+	if !strings.Contains(body, `route="GET /console/apps/{app}/accounts"`) || strings.Contains(body, app) {
+		t.Error("the metrics do not name the route, or name the application")
+	}
+}

@@ -65,8 +65,18 @@ func TestEachPageIsAsItShouldLook(t *testing.T) {
 		if p.get(`document.documentElement.scrollWidth > innerWidth`) == "true" {
 			t.Error("the page is wider than a phone")
 		}
+		p.click(`tr[data-id="minjun"] .pick input + span`)
+		p.untilText("#selection-count", p.text("selection.count", "n", 1))
+		p.shot("selection-phone")
+		p.click("#clear-selection")
 		p.click(`tr[data-id="minjun"] [data-act="edit"]`)
 		p.until("edit is open", `document.querySelector('dialog[open]')`)
 		p.shot("edit-phone")
+		p.resize(1280, 860)
+		p.expect("status of 404")
+		p.goTo("/console/apps/" + app + "/nothing")
+		p.untilText("h1", p.text("error.not_found"))
+		p.shot("problem")
+		p.accessible("a page that is not there")
 	})
 }

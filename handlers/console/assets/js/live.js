@@ -3,7 +3,9 @@
 import { t } from './i18n.js';
 import { announce } from './ui.js';
 
-const glow = 2400; // milliseconds
+// In milliseconds.
+const glow = 2400;
+const again = 5000;
 
 export class Live {
   #new = new Set(); // ids of accounts that the list does not show yet
@@ -24,7 +26,9 @@ export class Live {
 
   // catchUp loads the page anew with all that is known to have happened.
   async catchUp() {
-    await this.list.load({ cursors: this.list.cursors, minimum: this.after });
+    const { sort, order } = this.list.form.elements;
+    const newestFirst = sort.value === 'created_at' && order.value === 'desc';
+    await this.list.load({ cursors: newestFirst ? [] : this.list.cursors, minimum: this.after });
     this.list.rows.querySelector('tr')?.focus({ preventScroll: true });
   }
 
@@ -32,13 +36,21 @@ export class Live {
     if (this.source) return;
     this.source = new EventSource(`${this.path}?after=${this.after}`);
     this.source.addEventListener('open', () => { this.state.hidden = false; });
-    this.source.addEventListener('error', () => { this.state.hidden = true; });
+    this.source.addEventListener('error', () => this.#broken());
     this.source.addEventListener('changes', (event) => this.#take(JSON.parse(event.data)));
     this.source.addEventListener('stale', (event) => {
       this.after = Number(event.lastEventId);
       this.#more += 1;
       this.#showChip();
     });
+  }
+
+  // A stream that breaks is taken up again by the browser, but not one that was refused, as by a server that is starting.
+  #broken() {
+    this.state.hidden = true;
+    if (this.source?.readyState !== EventSource.CLOSED) return;
+    this.#stop();
+    setTimeout(() => { if (!document.hidden) this.#start(); }, again);
   }
 
   #stop() {
