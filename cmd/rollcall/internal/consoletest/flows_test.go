@@ -323,20 +323,18 @@ func TestWhatARoleMayNotDoIsNotOffered(t *testing.T) {
 			{"auditor", ".empty", "#table, #new-account"},
 		} {
 			secret, _ := shared.token(t, c.role, app)
-			q := openPage(t, shared, p.language)
-			q.expect("status of 403")
-			q.signIn(secret, "/console/apps/"+app+"/accounts")
+			p.signIn(secret, "/console/apps/"+app+"/accounts")
 			for _, selector := range strings.Split(c.has, ", ") {
-				q.until(c.role+" is offered "+selector, fmt.Sprintf(`document.querySelector(%s)`, quote(selector)))
+				p.until(c.role+" is offered "+selector, fmt.Sprintf(`document.querySelector(%s)`, quote(selector)))
 			}
-			if q.get(fmt.Sprintf(`document.querySelector(%s) === null`, quote(c.lacks))) != "true" {
+			if p.get(fmt.Sprintf(`document.querySelector(%s) === null`, quote(c.lacks))) != "true" {
 				t.Errorf("%s is offered %s", c.role, c.lacks)
 			}
 			if c.role == "producer" {
-				q.accessible("what a producer sees")
+				p.accessible("what a producer sees")
 			}
-			q.goTo("/console/apps/another")
-			q.untilText("h1", p.text("error.forbidden"))
+			p.goTo("/console/apps/another")
+			p.untilText("h1", p.text("error.forbidden"))
 		}
 	})
 }
