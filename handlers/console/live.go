@@ -25,7 +25,7 @@ const (
 	// maxTold bounds the accounts that one message names.
 	maxTold = 100
 	// maxBehind is how many events a stream begins behind the end of the log at most; a page that is older is told to load itself anew.
-	maxBehind = 20_000
+	maxBehind = 200_000
 	// maxRead bounds how many events are taken from the log at once.
 	maxRead = 512
 )
