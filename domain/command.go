@@ -58,9 +58,19 @@ type DeleteAccount struct {
 	At     time.Time
 }
 
+// RecordErasure asks for it to be recorded that a deleted account has been erased.
+type RecordErasure struct {
+	App       AppID
+	UserID    UserID
+	Deletion  uint64    // position of the deletion
+	DeletedAt time.Time // when it was asked for
+	At        time.Time
+}
+
 func (CreateApp) isCommand()     {}
 func (EditApp) isCommand()       {}
 func (CreateAccount) isCommand() {}
 func (EditAccount) isCommand()   {}
 func (UpsertAccount) isCommand() {}
 func (DeleteAccount) isCommand() {}
+func (RecordErasure) isCommand() {}

@@ -7,11 +7,19 @@ package domain
 
 // State is what a command is decided on. A command needs only a part of it:
 // commands on applications need App and Roster; commands on accounts need App,
-// Account and, where an administrator is created or deleted, Roster.
+// Account and, where an administrator is created or deleted, Roster; that an account is
+// erased needs Erasure alone.
 type State struct {
 	App     App
 	Roster  Roster
 	Account Account
+	Erasure Erasure
+}
+
+// Erasure is what is recorded of the erasure of the accounts that had one user id. It is apart from Account, which may have been
+// created again by then: its revision is not moved by what became of an earlier one.
+type Erasure struct {
+	Deletion uint64 // position of the latest deletion whose erasure is recorded, zero for none
 }
 
 // NeedsRoster tells whether the command is decided on the roster of
@@ -32,7 +40,7 @@ func NeedsRoster(s State, c Command) bool {
 
 // Decide returns the events that a command leads to, none when it changes
 // nothing, or a *Rejection. There is at most one event for each of the
-// application, its roster and the account.
+// application, its roster, the account and its erasure.
 func Decide(s State, c Command) ([]Event, error) {
 	switch c := c.(type) {
 	case CreateApp:
@@ -47,6 +55,8 @@ func Decide(s State, c Command) ([]Event, error) {
 		return decideUpsert(s, c)
 	case DeleteAccount:
 		return decideDelete(s, c)
+	case RecordErasure:
+		return decideErasure(s, c)
 	}
 	return nil, reject(CodeInvalid, "there is no such command")
 }
@@ -187,6 +197,18 @@ func decideDelete(s State, c DeleteAccount) ([]Event, error) {
 		events = append(events, AdminSeatReleased{App: c.App, UserID: c.UserID, At: c.At})
 	}
 	return events, nil
+}
+
+// decideErasure records each erasure once. Deletions are erased in the order of the log, so that one at or before the latest
+// that is recorded is recorded too.
+func decideErasure(s State, c RecordErasure) ([]Event, error) {
+	if c.Deletion == 0 {
+		return nil, reject(CodeInvalid, "name the deletion that account %q of application %s was erased for", c.UserID, c.App)
+	}
+	if c.Deletion <= s.Erasure.Deletion {
+		return nil, nil
+	}
+	return []Event{AccountErased{App: c.App, UserID: c.UserID, Deletion: c.Deletion, DeletedAt: c.DeletedAt, At: c.At}}, nil
 }
 
 func appNotFound(app AppID) error {

@@ -67,6 +67,16 @@ type AccountDeleted struct {
 	At     time.Time
 }
 
+// AccountErased tells that nothing of a deleted account can be read any more. It says nothing of an account
+// that was created again under the same id.
+type AccountErased struct {
+	App       AppID
+	UserID    UserID
+	Deletion  uint64    // position of the deletion
+	DeletedAt time.Time // when it was asked for
+	At        time.Time
+}
+
 func (AppCreated) isEvent()        {}
 func (AppEdited) isEvent()         {}
 func (AdminLimitSet) isEvent()     {}
@@ -75,3 +85,4 @@ func (AdminSeatReleased) isEvent() {}
 func (AccountCreated) isEvent()    {}
 func (AccountEdited) isEvent()     {}
 func (AccountDeleted) isEvent()    {}
+func (AccountErased) isEvent()     {}

@@ -24,6 +24,8 @@ func Evolve(s State, e Event, position uint64) State {
 		s.Account.UpdatedAt, s.Account.Revision = e.At, position
 	case AccountDeleted:
 		s.Account = Account{Revision: position}
+	case AccountErased:
+		s.Erasure.Deletion = e.Deletion
 	}
 	return s
 }

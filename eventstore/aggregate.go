@@ -14,6 +14,7 @@ const (
 	KindApp     Kind = "app"    // an application
 	KindAdmins  Kind = "admins" // an application's roster of administrators
 	KindAccount Kind = "u"      // one account of an application
+	KindErased  Kind = "erased" // what is recorded of the erasure of one account
 )
 
 // subjectPrefix begins the subject of every event in the log.
@@ -21,6 +22,9 @@ const subjectPrefix = "accounts.evt."
 
 // AllSubjects matches the subject of every event in the log.
 const AllSubjects = subjectPrefix + ">"
+
+// ErasedSubjects matches the subjects of what is recorded of the erasures of one application.
+func ErasedSubjects(app string) string { return subjectPrefix + app + "." + string(KindErased) + ".*" }
 
 // AppSubjects matches the subjects of the events of one application.
 func AppSubjects(app string) string { return subjectPrefix + app + ".>" }
@@ -34,12 +38,18 @@ const StoredPrefix = "stored."
 type AggregateID struct {
 	App  string
 	Kind Kind
-	Name string // the user id of an account, empty for the other kinds
+	Name string // the user id of an account, empty for an application and its roster
 }
 
 // Account names the aggregate of one account.
 func Account(app, userID string) AggregateID {
 	return AggregateID{App: app, Kind: KindAccount, Name: userID}
+}
+
+// Erased names the aggregate of what is recorded of the erasure of the accounts that had a user id. It has a subject of its own, so that
+// the revision of an account that is created again is not moved by the erasure of the one before.
+func Erased(app, userID string) AggregateID {
+	return AggregateID{App: app, Kind: KindErased, Name: userID}
 }
 
 // Admins names the aggregate that holds an application's roster of administrators.
@@ -58,18 +68,24 @@ func Token(name string) string { return escaper.Replace(name) }
 // on. It is unambiguous: ParseSubject returns the same id.
 func (id AggregateID) Subject() string {
 	s := subjectPrefix + id.App + "." + string(id.Kind)
-	if id.Kind == KindAccount {
+	if id.Kind.named() {
 		s += "." + Token(id.Name)
 	}
 	return s
 }
 
 func (id AggregateID) String() string {
-	if id.Kind == KindAccount {
+	switch id.Kind {
+	case KindAccount:
 		return id.App + "/" + id.Name
+	case KindErased:
+		return "the erasure of " + id.App + "/" + id.Name
 	}
 	return id.App + "/" + string(id.Kind)
 }
+
+// named tells whether an aggregate of the kind is of one user id.
+func (k Kind) named() bool { return k == KindAccount || k == KindErased }
 
 // IsZero tells whether the id names nothing.
 func (id AggregateID) IsZero() bool { return id == AggregateID{} }
@@ -92,7 +108,7 @@ func ParseSubject(subject string) (AggregateID, error) {
 		if app == "" || named {
 			return AggregateID{}, fmt.Errorf("%w: %q", ErrSubject, subject)
 		}
-	case KindAccount:
+	case KindAccount, KindErased:
 		id.Name, ok = unescape(name)
 		if app == "" || name == "" || !ok {
 			return AggregateID{}, fmt.Errorf("%w: %q", ErrSubject, subject)

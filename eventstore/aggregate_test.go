@@ -13,11 +13,13 @@ import (
 // anyAggregate draws an id as the contract of names allows it.
 func anyAggregate(t *rapid.T) eventstore.AggregateID {
 	app := rapid.StringMatching(`[a-z0-9][a-z0-9-]{0,31}`).Draw(t, "app")
-	switch rapid.IntRange(0, 2).Draw(t, "kind") {
+	switch rapid.IntRange(0, 3).Draw(t, "kind") {
 	case 0:
 		return eventstore.App(app)
 	case 1:
 		return eventstore.Admins(app)
+	case 2:
+		return eventstore.Erased(app, rapid.StringMatching(`[!-~]{1,32}`).Draw(t, "user id"))
 	}
 	return eventstore.Account(app, rapid.StringMatching(`[!-~]{1,32}`).Draw(t, "user id"))
 }
@@ -39,7 +41,7 @@ func TestASubjectNamesOneAggregate(t *testing.T) {
 }
 
 func TestAnAggregateHasOneSubject(t *testing.T) {
-	token := rapid.SampledFrom([]string{"accounts", "evt", "u", "admins", "app", "x", "", ".", "%", "%2E", "%2e", "%25", "%2", "*", ">", "a-1"})
+	token := rapid.SampledFrom([]string{"accounts", "evt", "u", "admins", "erased", "app", "x", "", ".", "%", "%2E", "%2e", "%25", "%2", "*", ">", "a-1"})
 	rapid.Check(t, func(t *rapid.T) {
 		subject := "accounts.evt." + strings.Join(rapid.SliceOfN(token, 1, 6).Draw(t, "tokens"), rapid.SampledFrom([]string{"", "."}).Draw(t, "joint"))
 		id, err := eventstore.ParseSubject(subject)

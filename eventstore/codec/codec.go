@@ -27,6 +27,7 @@ const (
 	TypeAccountCreated    = "account.created.v1"
 	TypeAccountEdited     = "account.edited.v1"
 	TypeAccountDeleted    = "account.deleted.v1"
+	TypeAccountErased     = "account.erased.v1"
 )
 
 // ErrUnknownType means that an event has a type that this version of the
@@ -60,7 +61,7 @@ type Meta struct {
 
 // Encode returns the envelope of an event. The personal data of an account is
 // sealed with the key keyID, which the events of an account name, its deletion
-// too; it is ignored for other events.
+// and erasure too; it is ignored for other events.
 func (c *Codec) Encode(ctx context.Context, m Meta, keyID string, event domain.Event) (eventstore.Envelope, error) {
 	env := eventstore.Envelope{
 		ID: m.EventID, Actor: m.Actor, CommandID: m.CommandID,
@@ -103,6 +104,9 @@ func (c *Codec) Encode(ctx context.Context, m Meta, keyID string, event domain.E
 	case domain.AccountDeleted:
 		setAccount(&env, TypeAccountDeleted, e.App, e.UserID, e.At, keyID)
 		data = accountV1{UserID: e.UserID}
+	case domain.AccountErased:
+		env.Type, env.Aggregate, env.Time, env.KeyID = TypeAccountErased, eventstore.Erased(string(e.App), string(e.UserID)), e.At, keyID
+		data = erasedV1{UserID: e.UserID, Deletion: e.Deletion, DeletedAt: e.DeletedAt.UTC()}
 	default:
 		return eventstore.Envelope{}, fmt.Errorf("%w: %T", ErrUnknownType, event)
 	}
@@ -159,6 +163,9 @@ var decoders = map[string]decoder{
 	}),
 	TypeAccountDeleted: plain(func(app domain.AppID, at time.Time, d accountV1) domain.Event {
 		return domain.AccountDeleted{App: app, UserID: d.UserID, At: at}
+	}),
+	TypeAccountErased: plain(func(app domain.AppID, at time.Time, d erasedV1) domain.Event {
+		return domain.AccountErased{App: app, UserID: d.UserID, Deletion: d.Deletion, DeletedAt: d.DeletedAt, At: at}
 	}),
 	TypeAccountCreated: decodeCreatedV1,
 	TypeAccountEdited:  decodeEditedV1,

@@ -73,6 +73,7 @@ var examples = map[string]domain.Event{
 		Values: domain.Profile{Nickname: "하늘", Role: domain.Num(0)},
 	}},
 	"account.deleted.v1": domain.AccountDeleted{App: "chat", UserID: "kim.01", At: at},
+	"account.erased.v1":  domain.AccountErased{App: "chat", UserID: "kim.01", Deletion: 1234567890123, DeletedAt: at.Add(-time.Second), At: at},
 }
 
 var meta = codec.Meta{

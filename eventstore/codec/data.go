@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"rollcall/domain"
 	"rollcall/eventstore"
@@ -30,6 +31,12 @@ type accountV1 struct {
 	UserID domain.UserID      `json:"user_id"`
 	Type   domain.AccountType `json:"type,omitempty"`
 	Sealed []byte             `json:"sealed,omitempty"`
+}
+
+type erasedV1 struct {
+	UserID    domain.UserID `json:"user_id"`
+	Deletion  uint64        `json:"deletion"`
+	DeletedAt time.Time     `json:"deleted_at"`
 }
 
 type profileV1 struct {

@@ -45,7 +45,7 @@ type rig struct {
 	state  *messaging.State
 }
 
-func newRig(t *testing.T) *rig {
+func newRig(t testing.TB) *rig {
 	t.Helper()
 	nc := storetest.Connect(t, storetest.RunServer(t))
 	r := &rig{}
@@ -64,7 +64,7 @@ func newRig(t *testing.T) *rig {
 	return r
 }
 
-func openLog(t *testing.T, nc *nats.Conn) (eventstore.Store, error) {
+func openLog(t testing.TB, nc *nats.Conn) (eventstore.Store, error) {
 	s, err := log.Open(t.Context(), nc, log.Config{})
 	if err == nil {
 		t.Cleanup(s.Close)
@@ -73,7 +73,7 @@ func openLog(t *testing.T, nc *nats.Conn) (eventstore.Store, error) {
 }
 
 // openKeys opens the keyring anew, with nothing in memory.
-func (r *rig) openKeys(t *testing.T) *keyring.Keyring {
+func (r *rig) openKeys(t testing.TB) *keyring.Keyring {
 	t.Helper()
 	keys, err := keyring.Open(t.Context(), r.js, r.master, keyring.Options{})
 	must(t, err)
@@ -81,14 +81,14 @@ func (r *rig) openKeys(t *testing.T) *keyring.Keyring {
 	return keys
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (r *rig) do(t *testing.T, id string, c domain.Command) command.Result {
+func (r *rig) do(t testing.TB, id string, c domain.Command) command.Result {
 	t.Helper()
 	res, err := r.Execute(t.Context(), command.Request{ID: id, Actor: "tester"}, c)
 	must(t, err)
@@ -104,7 +104,7 @@ func renamed(name string) domain.Patch {
 // react runs the reactor until stop is called, which closes it too unless it crashes.
 func (r *rig) react(t *testing.T, crash bool) (*projections.Runner, func()) {
 	t.Helper()
-	reactor := erasure.New(r.keys, r.state, erasure.Options{})
+	reactor := erasure.New(r.keys, erasure.NewLog(r.store, codec.New(r.keys)), r.state, erasure.Options{})
 	runner := projections.NewRunner(r.store, reactor)
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup

@@ -2,8 +2,8 @@
 // follows the log and destroys the key that the data of each deleted account was sealed with.
 //
 // It owns the order in which that happens: the key first, then copies outside the log, then
-// the checkpoint. It must never pass a deletion whose key is not destroyed, and must never
-// append an event.
+// the record in the log that it is done, then the checkpoint. It must never pass a deletion whose key is not destroyed, and never
+// append an event but that record.
 package erasure
 
 import (
@@ -33,13 +33,21 @@ type Checkpoints interface {
 	Put(ctx context.Context, name string, position uint64) error
 }
 
+// Records records in the log that accounts are erased. To record the same again is no error and changes nothing.
+type Records interface {
+	Record(ctx context.Context, accounts []Erased) error
+}
+
 // Erased is an account whose key has been destroyed.
 type Erased struct {
 	App      string
 	UserID   string
-	KeyID    string              // empty when the account never had one
-	Position eventstore.Position // of the deletion
+	KeyID    string // empty when the account never had one
+	Deletion eventstore.Envelope
 }
+
+// Position returns the position of the deletion.
+func (e Erased) Position() eventstore.Position { return e.Deletion.Position }
 
 // Forgetter removes copies of accounts that are kept outside the log, such as export
 // files. It may be told of the same account again. What was copied at or after the
@@ -78,6 +86,7 @@ type Options struct {
 // One goroutine at a time calls Apply, Idle and Close; Checkpoint may be called at any time.
 type Reactor struct {
 	keys        Keys
+	records     Records
 	checkpoints Checkpoints
 	opts        Options
 
@@ -91,15 +100,15 @@ type Reactor struct {
 // keepEvery is how often the checkpoint is kept while there are events, so that other instances know how far erasure is.
 const keepEvery = time.Second
 
-// New returns a reactor that destroys keys and keeps its checkpoint in checkpoints.
-func New(keys Keys, checkpoints Checkpoints, opts Options) *Reactor {
+// New returns a reactor that destroys keys, records that in records and keeps its checkpoint in checkpoints.
+func New(keys Keys, records Records, checkpoints Checkpoints, opts Options) *Reactor {
 	if opts.PersistEvery == 0 {
 		opts.PersistEvery = DefaultPersistEvery
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Reactor{keys: keys, checkpoints: checkpoints, opts: opts}
+	return &Reactor{keys: keys, records: records, checkpoints: checkpoints, opts: opts}
 }
 
 // Name returns the name of the reactor, which its checkpoint is kept under.
@@ -137,11 +146,11 @@ func (r *Reactor) begin(ctx context.Context) (eventstore.Position, error) {
 }
 
 // Apply destroys the keys of the accounts that the events delete, tells the
-// forgetters, and moves the checkpoint to the last event. When it returns nil, all of
+// forgetters, records that it is done, and moves the checkpoint to the last event. When it returns nil, all of
 // that is done. After an error the same events are to be applied again, which is harmless
 // whatever part was done.
 //
-// Errors: ErrFenced when the checkpoint is not at from; those of Keys and of the forgetters.
+// Errors: ErrFenced when the checkpoint is not at from; those of Keys, Records and of the forgetters.
 func (r *Reactor) Apply(ctx context.Context, from eventstore.Position, events []eventstore.Envelope) error {
 	checkpoint, err := r.begin(ctx)
 	if err != nil {
@@ -172,13 +181,13 @@ func deletions(events []eventstore.Envelope) []Erased {
 	var erased []Erased
 	for _, e := range events {
 		if e.Type == codec.TypeAccountDeleted {
-			erased = append(erased, Erased{App: e.Aggregate.App, UserID: e.Aggregate.Name, KeyID: e.KeyID, Position: e.Position})
+			erased = append(erased, Erased{App: e.Aggregate.App, UserID: e.Aggregate.Name, KeyID: e.KeyID, Deletion: e})
 		}
 	}
 	return erased
 }
 
-// erase destroys the keys of accounts and then has the accounts forgotten.
+// erase destroys the keys of accounts, has the accounts forgotten and then records it.
 func (r *Reactor) erase(ctx context.Context, accounts []Erased) error {
 	if len(accounts) == 0 {
 		return nil
@@ -198,6 +207,9 @@ func (r *Reactor) erase(ctx context.Context, accounts []Erased) error {
 		if err := f.Forget(ctx, accounts); err != nil {
 			return fmt.Errorf("remove copies of %d deleted accounts: %w", len(accounts), err)
 		}
+	}
+	if err := r.records.Record(ctx, accounts); err != nil {
+		return fmt.Errorf("record the erasure of %d deleted accounts: %w", len(accounts), err)
 	}
 	return nil
 }

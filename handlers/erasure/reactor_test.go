@@ -39,9 +39,17 @@ func (l *ledger) Destroy(_ context.Context, ids ...string) error {
 func (l *ledger) Forget(_ context.Context, accounts []erasure.Erased) error {
 	var names []string
 	for _, a := range accounts {
-		names = append(names, fmt.Sprintf("%s/%s:%s@%d", a.App, a.UserID, a.KeyID, a.Position))
+		names = append(names, fmt.Sprintf("%s/%s:%s@%d", a.App, a.UserID, a.KeyID, a.Position()))
 	}
 	return l.note("forget", strings.Join(names, ","))
+}
+
+func (l *ledger) Record(_ context.Context, accounts []erasure.Erased) error {
+	var at []string
+	for _, a := range accounts {
+		at = append(at, fmt.Sprint(a.Position()))
+	}
+	return l.note("record", strings.Join(at, ","))
 }
 
 func (l *ledger) Get(_ context.Context, name string) (uint64, error) {
@@ -57,7 +65,7 @@ func (l *ledger) Put(_ context.Context, name string, position uint64) error {
 }
 
 func newReactor(l *ledger, every uint64) *erasure.Reactor {
-	return erasure.New(l, l, erasure.Options{Forgetters: []erasure.Forgetter{l}, PersistEvery: every})
+	return erasure.New(l, l, l, erasure.Options{Forgetters: []erasure.Forgetter{l}, PersistEvery: every})
 }
 
 // created, deleted and other make events; batch gives them positions.
@@ -97,7 +105,7 @@ func TestABatchIsErasedInOneCallBeforeItsCheckpointIsKept(t *testing.T) {
 	if err := r.Apply(t.Context(), 10, events); err != nil {
 		t.Fatal(err)
 	}
-	wantCalls(t, l, "get erasure", "destroy k1,k3", "forget mine/a:k1@12,mine/b:k3@14,mine/c:@15", "put erasure 15")
+	wantCalls(t, l, "get erasure", "destroy k1,k3", "forget mine/a:k1@12,mine/b:k3@14,mine/c:@15", "record 12,14,15", "put erasure 15")
 	wantCheckpoint(t, r, 15)
 }
 
@@ -106,12 +114,12 @@ func TestADeletionWithoutAKeyHasItsCopiesForgotten(t *testing.T) {
 	if err := newReactor(l, 1000).Apply(t.Context(), 0, batch(0, deleted("c", ""))); err != nil {
 		t.Fatal(err)
 	}
-	wantCalls(t, l, "get erasure", "forget mine/c:@1", "put erasure 1")
+	wantCalls(t, l, "get erasure", "forget mine/c:@1", "record 1", "put erasure 1")
 }
 
 func TestNoDeletionIsPassedThatIsNotErased(t *testing.T) {
 	cause := errors.New("no answer")
-	for _, call := range []string{"destroy", "forget"} {
+	for _, call := range []string{"destroy", "forget", "record"} {
 		t.Run(call+" fails", func(t *testing.T) {
 			l := &ledger{fail: map[string]error{call: cause}}
 			r := newReactor(l, 1)
@@ -129,7 +137,7 @@ func TestNoDeletionIsPassedThatIsNotErased(t *testing.T) {
 			if err := r.Apply(t.Context(), 0, events); err != nil {
 				t.Fatal(err)
 			}
-			wantCalls(t, l, "destroy k1", "forget mine/a:k1@2", "put erasure 2")
+			wantCalls(t, l, "destroy k1", "forget mine/a:k1@2", "record 2", "put erasure 2")
 		})
 	}
 }

@@ -149,7 +149,7 @@ func (b *batch) take(ctx context.Context, t taken) error {
 		return b.takeApp(ctx, e.App, t)
 	case domain.AppEdited:
 		return b.takeApp(ctx, e.App, t)
-	case domain.AdminLimitSet, domain.AdminSeatTaken, domain.AdminSeatReleased:
+	case domain.AdminLimitSet, domain.AdminSeatTaken, domain.AdminSeatReleased, domain.AccountErased:
 		return nil // the application and the accounts tell the same
 	}
 	key, creates, ok := touched(t.event)

@@ -90,7 +90,7 @@ func (b *batch) take(event domain.Event, env *eventstore.Envelope) error {
 		return b.takeApp(e.App, event, env)
 	case domain.AppEdited:
 		return b.takeApp(e.App, event, env)
-	case domain.AdminLimitSet, domain.AdminSeatTaken, domain.AdminSeatReleased:
+	case domain.AdminLimitSet, domain.AdminSeatTaken, domain.AdminSeatReleased, domain.AccountErased:
 		return nil // the application and the accounts tell the same
 	case domain.AccountCreated:
 		return b.takeAccount(e.App, e.UserID, event, env)

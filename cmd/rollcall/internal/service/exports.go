@@ -80,7 +80,7 @@ func (f forgetter) Forget(ctx context.Context, accounts []erasure.Erased) error 
 	deletions := make(map[domain.AppID][]export.Deletion)
 	for _, a := range accounts {
 		app := domain.AppID(a.App)
-		deletions[app] = append(deletions[app], export.Deletion{User: domain.UserID(a.UserID), Position: uint64(a.Position)})
+		deletions[app] = append(deletions[app], export.Deletion{User: domain.UserID(a.UserID), Position: uint64(a.Position())})
 	}
 	var errs []error
 	for app, d := range deletions {
