@@ -59,6 +59,9 @@ type Store interface {
 	// ReadApp is Read for the events of one application; positions of others are passed over.
 	ReadApp(ctx context.Context, app string, from, until Position) iter.Seq2[Envelope, error]
 
+	// ReadErased is Read for what is recorded of the erasures of one application, see KindErased.
+	ReadErased(ctx context.Context, app string, from, until Position) iter.Seq2[Envelope, error]
+
 	// PositionAt returns the position of the last event that the log recorded at or before a time, zero when
 	// there is none. It is by the log's own clock, which never runs backwards.
 	PositionAt(ctx context.Context, t time.Time) (Position, error)

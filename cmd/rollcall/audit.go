@@ -20,6 +20,7 @@ type auditCmd struct {
 	Checkpoint auditCheckpointCmd `cmd:"" help:"Print a signed checkpoint of the log."`
 	Key        auditKeyCmd        `cmd:"" help:"Print the public key that checkpoints are verified by."`
 	Proof      auditProofCmd      `cmd:"" help:"Prove that an event is in the log, or that the log grew from an earlier one."`
+	Erasures   auditErasuresCmd   `cmd:"" help:"List which deleted accounts are erased, and which are not yet."`
 }
 
 // auditStateCmd shows an account as it was.

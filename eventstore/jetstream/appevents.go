@@ -14,19 +14,29 @@ import (
 
 // ReadApp yields the events of one application from one position to another, both included.
 func (s *Store) ReadApp(ctx context.Context, app string, from, until eventstore.Position) iter.Seq2[eventstore.Envelope, error] {
+	return s.readSome(ctx, eventstore.AppSubjects(app), from, until)
+}
+
+// ReadErased yields what is recorded of the erasures of one application from one position to another, both included.
+func (s *Store) ReadErased(ctx context.Context, app string, from, until eventstore.Position) iter.Seq2[eventstore.Envelope, error] {
+	return s.readSome(ctx, eventstore.ErasedSubjects(app), from, until)
+}
+
+// readSome yields the events on some subjects.
+func (s *Store) readSome(ctx context.Context, subjects string, from, until eventstore.Position) iter.Seq2[eventstore.Envelope, error] {
 	return func(yield func(eventstore.Envelope, error) bool) {
 		from = max(from, 1)
 		if until < from {
 			return
 		}
-		if err := s.readApp(ctx, app, from, until, yield); err != nil {
+		if err := s.readFiltered(ctx, subjects, from, until, yield); err != nil {
 			yield(eventstore.Envelope{}, err)
 		}
 	}
 }
 
-// readApp calls yield until it has had enough, which is no error.
-func (s *Store) readApp(ctx context.Context, app string, from, until eventstore.Position, yield func(eventstore.Envelope, error) bool) error {
+// readFiltered calls yield until it has had enough, which is no error.
+func (s *Store) readFiltered(ctx context.Context, subjects string, from, until eventstore.Position, yield func(eventstore.Envelope, error) bool) error {
 	last, err := s.Last(ctx)
 	if err != nil {
 		return err
@@ -37,7 +47,7 @@ func (s *Store) readApp(ctx context.Context, app string, from, until eventstore.
 	consumer, err := s.js.OrderedConsumer(ctx, s.cfg.Stream, jetstream.OrderedConsumerConfig{
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:       uint64(from),
-		FilterSubjects:    []string{eventstore.AppSubjects(app)},
+		FilterSubjects:    []string{subjects},
 		InactiveThreshold: time.Minute,
 	})
 	if err != nil {
@@ -48,7 +58,7 @@ func (s *Store) readApp(ctx context.Context, app string, from, until eventstore.
 		return unavailable("read the log", err)
 	}
 	if info.NumPending == 0 && info.Delivered.Consumer == 0 {
-		return nil // the application has no event from there on
+		return nil // there is no such event from there on
 	}
 	messages, err := consumer.Messages(jetstream.PullMaxMessages(pullMessages), jetstream.PullHeartbeat(heartbeat))
 	if err != nil {

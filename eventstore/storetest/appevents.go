@@ -52,6 +52,12 @@ func readApp(t *testing.T, s *suite) {
 	if _, err := collect(s.ReadApp(t.Context(), s.app, 1, last+1000)); !errors.Is(err, eventstore.ErrDamaged) {
 		t.Errorf("read past the end: %v, want ErrDamaged", err)
 	}
+	erased := s.mustAppend(t, proposal(eventstore.Erased(s.app, "a1"), 0), proposal(eventstore.Erased(nextApp(), "a1"), 0))
+	if events, err := collect(s.ReadErased(t.Context(), s.app, 1, erased[1])); err != nil {
+		t.Errorf("read erasures: %v", err)
+	} else {
+		s.checkApp(t, events, erased[:1])
+	}
 	for e, err := range s.ReadApp(t.Context(), s.app, 1, last) {
 		if err != nil || e.Position != mine[0] {
 			t.Errorf("the first event is at %d, %v, want %d", e.Position, err, mine[0])

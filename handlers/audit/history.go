@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -35,7 +36,7 @@ type Page struct {
 func (s *Service) History(ctx context.Context, app domain.AppID, id domain.UserID, p Page) (entries []Entry, more bool, err error) {
 	var before domain.State
 	gone := false // what the account held is erased
-	envelopes, err := s.load(ctx, eventstore.Account(string(app), string(id)))
+	envelopes, err := s.trail(ctx, app, id)
 	if err != nil {
 		return nil, false, err
 	}
@@ -62,6 +63,21 @@ func (s *Service) History(ctx context.Context, app domain.AppID, id domain.UserI
 	}
 	entries, more = p.cut(entries)
 	return entries, more, nil
+}
+
+// trail returns all events about a user id in the order of the log: those of its accounts, and that they were erased.
+func (s *Service) trail(ctx context.Context, app domain.AppID, id domain.UserID) ([]eventstore.Envelope, error) {
+	all, err := s.load(ctx, eventstore.Account(string(app), string(id)))
+	if err != nil {
+		return nil, err
+	}
+	erasures, err := s.load(ctx, eventstore.Erased(string(app), string(id)))
+	if err != nil || len(erasures) == 0 {
+		return all, err
+	}
+	all = append(all, erasures...)
+	slices.SortFunc(all, func(a, b eventstore.Envelope) int { return cmp.Compare(a.Position, b.Position) })
+	return all, nil
 }
 
 // changes returns what an event did. Of one that is erased the names of the fields are known, and the type of the account.

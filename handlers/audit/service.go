@@ -205,9 +205,13 @@ func (s *Service) checkApp(ctx context.Context, app domain.AppID) error {
 		return fmt.Errorf("look for application %s: %w", app, err)
 	}
 	if revision == 0 {
-		return &domain.Rejection{Code: domain.CodeAppNotFound, Detail: fmt.Sprintf("there is no application %q", app)}
+		return noApp(app)
 	}
 	return nil
+}
+
+func noApp(app domain.AppID) error {
+	return &domain.Rejection{Code: domain.CodeAppNotFound, Detail: fmt.Sprintf("there is no application %q", app)}
 }
 
 // bounds returns the positions of the first and the last event of a query that have been written.
@@ -249,7 +253,7 @@ func (s *Service) past(ctx context.Context, q Query, from, until eventstore.Posi
 		return s.log.ReadApp(ctx, string(q.App), from, until)
 	}
 	return func(yield func(eventstore.Envelope, error) bool) {
-		all, err := s.load(ctx, eventstore.Account(string(q.App), string(q.UserID)))
+		all, err := s.trail(ctx, q.App, q.UserID)
 		if err != nil {
 			yield(eventstore.Envelope{}, err)
 			return
@@ -292,7 +296,7 @@ func (s *Service) subscribe(ctx context.Context, q Query, from eventstore.Positi
 
 // takes tells whether the query asks for an event.
 func (q Query) takes(e eventstore.Envelope) bool {
-	if q.UserID != "" && e.Aggregate != eventstore.Account(string(q.App), string(q.UserID)) {
+	if q.UserID != "" && e.Aggregate.Name != string(q.UserID) {
 		return false
 	}
 	if len(q.Types) == 0 {

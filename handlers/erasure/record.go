@@ -33,7 +33,9 @@ type Log struct {
 }
 
 // NewLog returns what records erasures in store.
-func NewLog(store eventstore.Store, c *codec.Codec) *Log { return &Log{store: store, codec: c, now: time.Now} }
+func NewLog(store eventstore.Store, c *codec.Codec) *Log {
+	return &Log{store: store, codec: c, now: time.Now}
+}
 
 // Record records erasures. When it returns nil, all are on disk. Those that failed do not stop the others.
 //

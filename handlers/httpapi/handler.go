@@ -75,6 +75,9 @@ type Config struct {
 	// Ledger proves what the log holds. There are no such paths when nil.
 	Ledger Ledger
 
+	// Erasures tells which deleted accounts are erased. There is no such path when nil.
+	Erasures Erasures
+
 	// NewID returns a new ULID: the id of a command or request that has none.
 	NewID func() string
 
@@ -171,6 +174,7 @@ func New(c Config) (*Handler, error) {
 	h.registerCommands()
 	h.registerAudit()
 	h.registerLedger()
+	h.registerErasures()
 	h.mountDownloads()
 	h.mountConsole()
 	if err := h.mountDocs(); err != nil {

@@ -20,7 +20,9 @@ const (
 // its own, for a vacuum takes long and is in nobody's way.
 type erasure struct {
 	mu      sync.Mutex
-	due     bool // there may be such rows
+	due     bool  // there may be such rows
+	of      int64 // the generation that was vacuumed last: another one that has become live may hold such rows
+	stained bool  // there were such rows, by what this instance wrote
 	running bool
 	again   bool      // rows were deleted since the vacuum began
 	after   time.Time // when to begin, though events keep coming
@@ -46,7 +48,7 @@ func (l *List) eraseSoon(deleted bool) {
 		if !e.due {
 			e.due, e.after = true, now.Add(eraseWithin)
 		}
-		e.again = e.running
+		e.again, e.stained = e.running, true
 	}
 	if e.due && !e.running && now.After(e.after) && now.After(e.rest) {
 		l.vacuum()
@@ -68,6 +70,7 @@ func (l *List) Idle(context.Context) error {
 	defer e.mu.Unlock()
 	err := e.err
 	e.err = nil
+	e.due = e.due || e.of != l.generation()
 	switch {
 	case e.running:
 		return errVacuuming
@@ -86,12 +89,17 @@ func (l *List) Idle(context.Context) error {
 func (l *List) vacuum() {
 	e := &l.erasure
 	e.again = false
+	stained := e.stained
 	e.running = l.db.background(func(ctx context.Context) {
 		start := time.Now()
-		err := l.vacuumNow(ctx)
+		generation := l.generation()
+		err := l.vacuumNow(ctx, generation, stained)
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		e.running, e.err = false, err
+		if err == nil {
+			e.of, e.stained = generation, e.again
+		}
 		e.due = e.again || err != nil
 		e.after = time.Now().Add(eraseWithin)
 		e.rest = time.Now().Add((eraseShare - 1) * time.Since(start))
@@ -101,27 +109,38 @@ func (l *List) vacuum() {
 	})
 }
 
-// vacuumNow vacuums the accounts and returns errHeld if it had to leave deleted rows.
-func (l *List) vacuumNow(ctx context.Context) error {
-	generation := l.generation()
+// vacuumNow vacuums the accounts, keeps for all instances how far they are rid of deleted rows, and returns errHeld if it had to
+// leave some.
+func (l *List) vacuumNow(ctx context.Context, generation int64, stained bool) error {
+	var checkpoint int64 // before which everything that is deleted is seen to be
+	if err := l.db.writers.QueryRow(ctx, in(generation, "SELECT checkpoint FROM list.progress")).Scan(&checkpoint); err != nil {
+		return err
+	}
 	if _, err := l.db.writers.Exec(ctx, in(generation, "VACUUM (INDEX_CLEANUP ON) list.accounts")); err != nil {
 		return err
 	}
-	var held bool
-	const left = "SELECT n_dead_tup > 0 FROM pg_stat_all_tables WHERE schemaname = $1 AND relname = 'accounts'"
-	err := l.db.writers.QueryRow(ctx, left, schemaOf(generation)).Scan(&held)
+	var held, deleted bool // the latter is told with a delay, by any instance
+	const left = "SELECT n_dead_tup > 0, n_tup_del > 0 FROM pg_stat_all_tables WHERE schemaname = $1 AND relname = 'accounts'"
+	err := l.db.writers.QueryRow(ctx, left, schemaOf(generation)).Scan(&held, &deleted)
 	if err == nil && held {
 		err = errHeld
 	}
+	if err != nil {
+		return err
+	}
+	const keep = "UPDATE rollcall.lists SET vacuumed = $2, stained = stained OR $3 WHERE generation = $1 AND vacuumed <= $2"
+	_, err = l.db.writers.Exec(ctx, keep, generation, checkpoint, stained || deleted)
 	return err
 }
 
 // HoldsDeleted tells whether accounts were deleted from the live list since it was built, so that its files may hold bytes of them: see
-// List.Idle. It goes by the server's statistics, which a crash of the server sets back.
+// List.Idle. It goes by what vacuums have kept and, for what none has seen, by the server's statistics, which a crash of the server sets back.
 func (db *DB) HoldsDeleted(ctx context.Context) (deleted bool, err error) {
-	const count = "SELECT n_tup_del > 0 FROM pg_stat_all_tables WHERE schemaname = $1 AND relname = 'accounts'"
+	const held = "SELECT stained OR EXISTS (SELECT FROM pg_stat_all_tables WHERE schemaname = $2 AND relname = 'accounts' AND n_tup_del > 0) " +
+		"FROM rollcall.lists WHERE generation = $1"
 	if err = db.ensureLive(ctx); err == nil {
-		err = db.readers.QueryRow(ctx, count, schemaOf(db.live.Load())).Scan(&deleted)
+		live := db.live.Load()
+		err = db.readers.QueryRow(ctx, held, live, schemaOf(live)).Scan(&deleted)
 	}
 	if err != nil {
 		return false, fmt.Errorf("ask what was deleted from the live list: %w", reachable(err))

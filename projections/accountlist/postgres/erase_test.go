@@ -186,6 +186,56 @@ func TestDeletedRowsAreVacuumedOnceIdle(t *testing.T) {
 	}
 }
 
+// standing returns the generation that is live.
+func standing(t *testing.T, db *postgres.DB) postgres.Generation {
+	t.Helper()
+	all, err := db.Generations(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range all {
+		if g.State == postgres.Live {
+			return g
+		}
+	}
+	t.Fatal("no list is live")
+	return postgres.Generation{}
+}
+
+func TestTheDatabaseTellsHowFarTheListIsRidOfDeletedAccounts(t *testing.T) {
+	h, db, _ := erasureWorld(t, 20)
+	idle(t, h.w.List)
+	if g := standing(t, db); g.Vacuumed != h.w.Position || g.Stained {
+		t.Errorf("before any deletion at %d: %+v", h.w.Position, g)
+	}
+	before := h.w.Position
+	deleteAccounts(t, h, 1, 2)
+	if g := standing(t, db); g.Vacuumed != before {
+		t.Errorf("before the vacuum: %+v, want a vacuum at %d", g, before)
+	}
+	idle(t, h.w.List)
+	if g := standing(t, db); g.Vacuumed != h.w.Position || !g.Stained {
+		t.Errorf("after the vacuum at %d: %+v", h.w.Position, g)
+	}
+	next, err := db.Create(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.feed(t, db.List(next, h.w.Codec))
+	if err := db.Promote(t.Context(), next); err != nil {
+		t.Fatal(err)
+	}
+	idle(t, h.w.List) // what was deleted from the list while it was built
+	if g := standing(t, db); g.Number != next || g.Vacuumed != h.w.Position {
+		t.Errorf("the list that has become live, at %d: %+v", h.w.Position, g)
+	}
+	deleteAccounts(t, h, 3)
+	idle(t, h.w.List)
+	if g := standing(t, db); g.Vacuumed != h.w.Position || !g.Stained {
+		t.Errorf("after a deletion from that at %d: %+v", h.w.Position, g)
+	}
+}
+
 func TestIdleTellsWhileAScanMayReadWhatWasDeleted(t *testing.T) {
 	h, _, _ := erasureWorld(t, 10)
 	idle(t, h.w.List)

@@ -41,6 +41,10 @@ type Generation struct {
 	Checkpoint eventstore.Position
 	CreatedAt  time.Time
 	PromotedAt time.Time // zero if it was never live
+	// Vacuumed is the position up to which the rows of accounts that were deleted are gone, see List.Idle.
+	Vacuumed eventstore.Position
+	// Stained tells that accounts were deleted from it, whose bytes may be in the unused middle of a page until it is dropped.
+	Stained bool
 }
 
 // Errors of generations. Test for them with errors.Is.
@@ -284,7 +288,7 @@ func (db *DB) Drop(ctx context.Context, generation int64) error {
 // are read for this version's alone.
 func (db *DB) Generations(ctx context.Context) (all []Generation, err error) {
 	err = pgx.BeginTxFunc(ctx, db.readers, pgx.TxOptions{}, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, "SELECT generation, version, state, note, created_at, promoted_at FROM rollcall.lists ORDER BY generation")
+		rows, err := tx.Query(ctx, "SELECT generation, version, state, note, created_at, promoted_at, vacuumed, stained FROM rollcall.lists ORDER BY generation")
 		if err != nil {
 			return err
 		}
@@ -310,7 +314,7 @@ func (db *DB) Generations(ctx context.Context) (all []Generation, err error) {
 
 func readGeneration(row pgx.CollectableRow) (g Generation, err error) {
 	var promoted *time.Time
-	err = row.Scan(&g.Number, &g.Version, &g.State, &g.Note, &g.CreatedAt, &promoted)
+	err = row.Scan(&g.Number, &g.Version, &g.State, &g.Note, &g.CreatedAt, &promoted, &g.Vacuumed, &g.Stained)
 	if promoted != nil {
 		g.PromotedAt = *promoted
 	}

@@ -250,9 +250,7 @@ func (db *DB) List(generation int64, c *codec.Codec) *List {
 }
 
 func newList(db *DB, c *codec.Codec, pinned int64) *List {
-	l := &List{db: db, codec: c, pinned: pinned}
-	l.erasure.due = true // what was deleted before may not be vacuumed
-	return l
+	return &List{db: db, codec: c, pinned: pinned}
 }
 
 // version is of what a list holds and of its tables: it changes when either does.

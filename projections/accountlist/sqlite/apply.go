@@ -32,7 +32,7 @@ func (l *List) Apply(ctx context.Context, from eventstore.Position, events []eve
 		if err != nil {
 			return fmt.Errorf("write the account list: %w", err)
 		}
-		l.eraseSoon(ctx, b.erased)
+		l.eraseSoon(ctx, from, from+eventstore.Position(b.events), b.erased)
 		return nil
 	})
 }

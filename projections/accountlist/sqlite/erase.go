@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"zombiezen.com/go/sqlite"
+
+	"rollcall/eventstore"
 )
 
 const (
@@ -33,6 +35,7 @@ const (
 // begins.
 type erasure struct {
 	due   bool
+	clean cleanness
 	again bool      // text was deleted during the pass, which is for the next one
 	after time.Time // when to begin, though events keep coming
 	rest  time.Time // until when erasing would take too large a part of the time
@@ -40,18 +43,36 @@ type erasure struct {
 	spent time.Duration
 }
 
-// deleted takes note that text was deleted.
-func (e *erasure) deleted(now time.Time) {
-	if !e.due {
-		e.due, e.after = true, now.Add(eraseWithin)
-	}
-	e.again = e.at > 0
+// cleanness is how far the files are rid of deleted text.
+type cleanness struct {
+	through eventstore.Position // nothing is left that was deleted at or before it
+	again   eventstore.Position // the same once the pass has ended that goes on
 }
 
-// ended takes note that a pass has come to its end.
-func (e *erasure) ended(now time.Time) {
-	*e = erasure{due: e.again, after: now.Add(eraseWithin), rest: now.Add(eraseShare * e.spent)}
+// applied takes note of a batch that has moved the checkpoint, and of whether it deleted text.
+func (e *erasure) applied(now time.Time, from, to eventstore.Position, deleted bool) {
+	switch {
+	case !deleted && !e.due:
+		e.clean.through = to
+	case !deleted:
+	case !e.due:
+		e.due, e.after, e.clean.through = true, now.Add(eraseWithin), from
+	case e.at > 0 && !e.again:
+		e.again, e.clean.again = true, from
+	}
 }
+
+// ended takes note that a pass has come to its end, with the checkpoint at a position.
+func (e *erasure) ended(now time.Time, at eventstore.Position) {
+	clean := cleanness{through: at}
+	if e.again {
+		clean.through = e.clean.again
+	}
+	*e = erasure{due: e.again, clean: clean, after: now.Add(eraseWithin), rest: now.Add(eraseShare * e.spent)}
+}
+
+// Erased returns the position up to which no text of an account that was deleted is in any file of the list.
+func (l *List) Erased() eventstore.Position { return eventstore.Position(l.erased.Load()) }
 
 var (
 	errBusy = errors.New("another connection still uses the write-ahead log")
@@ -59,15 +80,14 @@ var (
 	errMore = errors.New("more of the file is to follow")
 )
 
-// eraseSoon is called after each batch with whether it deleted an account. It takes a turn
+// eraseSoon is called after each batch with whether it deleted an account, and where it began and ended. It takes a turn
 // of a pass, or begins one when what was deleted has waited long enough. The batch stands
 // whatever comes of it: a failure is logged and tried again.
-func (l *List) eraseSoon(ctx context.Context, deleted bool) {
+func (l *List) eraseSoon(ctx context.Context, from, to eventstore.Position, deleted bool) {
 	now := time.Now()
 	e := &l.erasure
-	if deleted {
-		e.deleted(now)
-	}
+	e.applied(now, from, to, deleted)
+	l.erased.Store(uint64(e.clean.through))
 	if !e.due || e.at == 0 && (now.Before(e.after) || now.Before(e.rest)) {
 		return
 	}
@@ -140,7 +160,12 @@ func (l *List) eraseTurn(ctx context.Context) error {
 	case err != nil:
 		return err
 	case next == 0:
-		e.ended(time.Now())
+		at := e.clean.through // as clean as was known, should the file be damaged so that it does not tell
+		if checkpoint, err := count(l.writer, "SELECT checkpoint FROM progress"); err == nil {
+			at = eventstore.Position(checkpoint)
+		}
+		e.ended(time.Now(), at)
+		l.erased.Store(uint64(e.clean.through))
 	}
 	e.at = next
 	return nil

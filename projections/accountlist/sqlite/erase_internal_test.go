@@ -144,6 +144,10 @@ func TestWhatIsDeletedDuringAPassIsErasedByTheNext(t *testing.T) {
 	if l.erasure.at == 0 {
 		t.Fatal("the pass is over after one turn")
 	}
+	if got := l.Erased(); got >= w.Position {
+		t.Errorf("during the pass the list claims to be rid of what was deleted up to %d", got)
+	}
+	before := w.Position
 	w.Apply(t, domain.AccountDeleted{App: "app", UserID: "bob", At: listtest.Epoch})
 	for i := 0; l.erasure.at > 0; i++ {
 		w.Apply(t, listtest.NewAccount("app", id(i), "", 0))
@@ -151,10 +155,16 @@ func TestWhatIsDeletedDuringAPassIsErasedByTheNext(t *testing.T) {
 	if !l.erasure.due {
 		t.Error("the second deletion is forgotten")
 	}
+	if got := l.Erased(); got != before {
+		t.Errorf("after the pass the list is rid of what was deleted up to %d, want %d", got, before)
+	}
 	for !l.idle(t) {
 	}
 	if all := content(t, path); bytes.Contains(all, []byte(name(1))) || bytes.Contains(all, []byte(name(2))) {
 		t.Error("a nickname is still in a file")
+	}
+	if got := l.Erased(); got != w.Position {
+		t.Errorf("in the end the list is rid of what was deleted up to %d, want %d", got, w.Position)
 	}
 }
 

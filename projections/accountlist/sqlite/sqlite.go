@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"zombiezen.com/go/sqlite"
@@ -47,6 +48,7 @@ type List struct {
 	log      *slog.Logger
 	readers  *sqlitex.Pool
 	scanners *sqlitex.Pool // apart, so that long scans never keep pages waiting
+	erased   atomic.Uint64 // what Erased returns
 
 	mu       sync.Mutex // guards what follows
 	writer   *sqlite.Conn

@@ -262,6 +262,7 @@ func (s *Service) handler() (*httpapi.Handler, error) {
 		Intake:       s.intake,
 		Audit:        audit.New(s.store, codec.New(s.keys)),
 		Ledger:       proofs{s.ledger},
+		Erasures:     audit.NewErasures(s.store, codec.New(s.keys), s.standings),
 		NewID:        func() string { return ulid.Make().String() },
 		Ready:        s.Ready,
 		Halted:       s.halted,

@@ -1,0 +1,189 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"rollcall/domain"
+	"rollcall/eventstore"
+	"rollcall/eventstore/codec"
+)
+
+// ErasureLog is what erasures are read from, see eventstore.Store.
+type ErasureLog interface {
+	Revision(ctx context.Context, id eventstore.AggregateID) (eventstore.Revision, error)
+	ReadApp(ctx context.Context, app string, from, until eventstore.Position) iter.Seq2[eventstore.Envelope, error]
+	ReadErased(ctx context.Context, app string, from, until eventstore.Position) iter.Seq2[eventstore.Envelope, error]
+	Last(ctx context.Context) (eventstore.Position, error)
+}
+
+// Standing is how far one place where personal data is kept has come with erasing it.
+type Standing struct {
+	Place string // its name
+	// Through is the position up to which nothing of an account that was deleted is left there.
+	Through eventstore.Position
+	Waits   string // what it waits for, for people; empty when there is nothing to say
+}
+
+// Keys is the place whose standing tells which deletions are erased: without its key, an account's data in the log is noise.
+const Keys = "keys"
+
+// Standings tells the standing of each place. Keys is among them.
+type Standings func(ctx context.Context) ([]Standing, error)
+
+// Erasures tells which deleted accounts are erased and which are not yet. It is safe for concurrent use.
+type Erasures struct {
+	log       ErasureLog
+	decoder   Decoder
+	standings Standings
+}
+
+// NewErasures returns a service.
+func NewErasures(log ErasureLog, decoder Decoder, standings Standings) *Erasures {
+	return &Erasures{log: log, decoder: decoder, standings: standings}
+}
+
+// Erasure is a deleted account and what became of its data.
+type Erasure struct {
+	UserID    domain.UserID
+	Deletion  eventstore.Position
+	DeletedAt time.Time
+	Position  eventstore.Position // of the record that it is erased, zero while it is not
+	ErasedAt  time.Time           // zero while it is not
+	Remains   []string            // the places that may still hold something of it
+}
+
+// ErasurePlace is a place in a list of erasures: behind an erasure. The zero value is the beginning.
+type ErasurePlace struct {
+	Position eventstore.Position // of the record, or of the deletion where that is pending
+	Pending  bool
+}
+
+// ErasurePage is one page of a list of erasures: those that are done in the order of their records, then those that are pending in that
+// of their deletions.
+type ErasurePage struct {
+	Erasures  []Erasure
+	More      bool
+	Next      ErasurePlace // of the next page, when there is more
+	Standings []Standing
+	Last      eventstore.Position // that the log had
+}
+
+// List returns a page of the erasures of an application, at most limit behind a place. Rejections: domain.CodeAppNotFound.
+func (s *Erasures) List(ctx context.Context, app domain.AppID, after ErasurePlace, limit int) (p ErasurePage, err error) {
+	revision, err := s.log.Revision(ctx, eventstore.App(string(app)))
+	if err != nil {
+		return p, fmt.Errorf("look for application %s: %w", app, err)
+	}
+	if revision == 0 {
+		return p, noApp(app)
+	}
+	// In this order what is erased meanwhile is told as pending, never left out.
+	if p.Standings, err = s.standings(ctx); err != nil {
+		return p, fmt.Errorf("ask how far erasure is: %w", err)
+	}
+	if p.Last, err = s.log.Last(ctx); err != nil {
+		return p, fmt.Errorf("look at the end of the log: %w", err)
+	}
+	if !after.Pending {
+		err = s.done(ctx, app, after.Position, limit+1, &p)
+		after = ErasurePlace{Pending: true}
+	}
+	if err == nil && len(p.Erasures) <= limit {
+		err = s.pending(ctx, app, after.Position, limit+1, &p)
+	}
+	if err != nil {
+		return ErasurePage{}, fmt.Errorf("read the erasures of %s: %w", app, err)
+	}
+	if p.More = len(p.Erasures) > limit; p.More {
+		p.Erasures = p.Erasures[:limit]
+		last := p.Erasures[limit-1]
+		if p.Next = (ErasurePlace{Position: last.Position}); last.Position == 0 {
+			p.Next = ErasurePlace{Position: last.Deletion, Pending: true}
+		}
+	}
+	return p, nil
+}
+
+// done adds what is recorded behind a position.
+func (s *Erasures) done(ctx context.Context, app domain.AppID, after eventstore.Position, most int, p *ErasurePage) error {
+	for env, err := range s.log.ReadErased(ctx, string(app), after+1, p.Last) {
+		if err != nil {
+			return err
+		}
+		e, err := s.recorded(ctx, env)
+		if err != nil {
+			return err
+		}
+		e.Remains = remains(p.Standings, e.Deletion)
+		if p.Erasures = append(p.Erasures, e); len(p.Erasures) == most {
+			break
+		}
+	}
+	return nil
+}
+
+// recorded reads a record.
+func (s *Erasures) recorded(ctx context.Context, env eventstore.Envelope) (Erasure, error) {
+	event, _, err := s.decoder.Decode(ctx, env)
+	if err != nil {
+		return Erasure{}, err
+	}
+	e, ok := event.(domain.AccountErased)
+	if !ok {
+		return Erasure{}, fmt.Errorf("%w: %s at position %d is no record of an erasure", eventstore.ErrDamaged, env.Type, env.Position)
+	}
+	return Erasure{
+		UserID: e.UserID, Deletion: eventstore.Position(e.Deletion), DeletedAt: e.DeletedAt, Position: env.Position, ErasedAt: env.Recorded,
+	}, nil
+}
+
+// pending adds deletions behind a position that are not recorded as erased. They are behind what the keys have come through.
+func (s *Erasures) pending(ctx context.Context, app domain.AppID, after eventstore.Position, most int, p *ErasurePage) error {
+	from := through(p.Standings, Keys) + 1
+	var waiting []Erasure
+	for env, err := range s.log.ReadApp(ctx, string(app), from, p.Last) {
+		switch {
+		case err != nil:
+			return err
+		case env.Type == codec.TypeAccountDeleted:
+			waiting = append(waiting, Erasure{
+				UserID: domain.UserID(env.Aggregate.Name), Deletion: env.Position, DeletedAt: env.Time, Remains: remains(p.Standings, env.Position),
+			})
+		case env.Type == codec.TypeAccountErased:
+			e, err := s.recorded(ctx, env)
+			if err != nil {
+				return err
+			}
+			waiting = slices.DeleteFunc(waiting, func(w Erasure) bool { return w.Deletion == e.Deletion })
+		}
+	}
+	for _, e := range waiting {
+		if e.Deletion > after && len(p.Erasures) < most {
+			p.Erasures = append(p.Erasures, e)
+		}
+	}
+	return nil
+}
+
+// remains names the places that may hold something of an account that was deleted at a position.
+func remains(all []Standing, deletion eventstore.Position) (places []string) {
+	for _, s := range all {
+		if s.Through < deletion {
+			places = append(places, s.Place)
+		}
+	}
+	return places
+}
+
+// through returns how far a place has come.
+func through(all []Standing, place string) eventstore.Position {
+	i := slices.IndexFunc(all, func(s Standing) bool { return s.Place == place })
+	if i < 0 {
+		return 0
+	}
+	return all[i].Through
+}
