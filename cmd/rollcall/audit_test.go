@@ -54,7 +54,16 @@ func TestAnAuditorLearnsWhoChangedAnAccountAndHowItWas(t *testing.T) {
 	storetest.Eventually(t, "the account is erased", func() bool {
 		return !strings.Contains(run(exitDone, "accounts", "history", "ann"), "안나")
 	})
-	if out := run(exitDone, "accounts", "history", "ann"); !strings.Contains(out, "nickname: erased") || len(lines(out)) != 4 {
+	storetest.Eventually(t, "the erasure is recorded", func() bool {
+		return strings.Contains(run(exitDone, "audit", "erasures"), "erased")
+	})
+	if got := lines(run(exitDone, "audit", "erasures", "--output", "csv")); len(got) != 2 || !strings.HasPrefix(got[1], "ann,erased,") {
+		t.Errorf("the erasures are %q", got)
+	}
+	storetest.Eventually(t, "nothing of it remains in the list", func() bool {
+		return len(lines(run(exitDone, "audit", "erasures", "--pending", "--output", "csv"))) == 1
+	})
+	if out := run(exitDone, "accounts", "history", "ann"); !strings.Contains(out, "nickname: erased") || !strings.Contains(out, "account.erased") || len(lines(out)) != 5 {
 		t.Errorf("the history of an erased account is\n%s", out)
 	}
 	if _, _, errs := rollcall(t, env, "", "audit", "state", "ann", "--as-of", whole(a.Revision)); !strings.Contains(errs, "account_erased") {

@@ -82,6 +82,7 @@ func mayCall() map[string]string {
 		"list-webhook-deliveries": "admin exporter", "retry-webhook-delivery": "admin exporter",
 		"account-history": "admin auditor", "read-events": "admin auditor", "read-log": "",
 		"ledger-key": "admin auditor", "ledger-checkpoint": "admin auditor", "ledger-inclusion": "admin auditor", "ledger-consistency": "admin auditor",
+		"list-erasures":    "admin auditor",
 		"list-projections": "",
 		"create-token":     "admin", "list-tokens": "admin", "revoke-token": "admin",
 	}

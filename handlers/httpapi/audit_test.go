@@ -2,12 +2,19 @@ package httpapi_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
+	"rollcall/eventstore/codec"
 	"rollcall/handlers/access"
+	"rollcall/handlers/audit"
+	"rollcall/handlers/erasure"
+	"rollcall/handlers/httpapi"
 )
 
 func TestAHistoryIsPagedAndShowsBeforeAndAfterAsAnAccountHasThem(t *testing.T) {
@@ -72,4 +79,55 @@ func TestFollowedEventsComeAsTheyHappen(t *testing.T) {
 	if lines.Scan() {
 		t.Errorf("after the end of the service came %s", lines.Text())
 	}
+}
+
+func (r *rig) standings(context.Context) ([]audit.Standing, error) {
+	return []audit.Standing{{Place: audit.Keys, Through: r.erased}, {Place: "list", Waits: "a vacuum"}}, nil
+}
+
+func TestErasuresArePagedThroughThoseThatAreDoneToThoseThatArePending(t *testing.T) {
+	r := newRig(t)
+	c := codec.New(nil)
+	for i, id := range []string{"a", "b", "c", "d"} {
+		r.create(t, `{"user_id":"`+id+`","type":"normal"}`)
+		r.call(t, request{method: "DELETE", path: "/v1/apps/demo/accounts/" + id}).status(t, 204)
+		deletion, err := r.store.Last(t.Context())
+		must(t, err)
+		if i > 1 {
+			continue
+		}
+		erased := erasure.Erased{App: "demo", UserID: id}
+		for e, err := range r.store.Read(t.Context(), deletion, deletion) {
+			must(t, err)
+			erased.KeyID, erased.Deletion = e.KeyID, e
+		}
+		must(t, erasure.NewLog(r.store, c).Record(t.Context(), []erasure.Erased{erased}))
+		if i == 0 {
+			r.erased = deletion // the checkpoint has not moved since
+		}
+	}
+	token := r.token(t, access.Auditor, "demo")
+	var got []string
+	path := "/v1/apps/demo/erasures?limit=1"
+	for cursor := ""; ; {
+		var page httpapi.ErasureList
+		r.call(t, request{method: "GET", path: path + cursor, token: token}).status(t, 200).json(t, &page)
+		if len(page.Erasures) != 1 || len(page.Places) != 2 || page.Places[1].Waits == "" || page.Position == 0 {
+			t.Fatalf("a page is %+v", page)
+		}
+		e := page.Erasures[0]
+		if (e.State == "erased") != (e.Position > e.Deletion && !e.ErasedAt.IsZero()) || e.Deletion == 0 || e.DeletedAt.IsZero() {
+			t.Errorf("an erasure is %+v", e)
+		}
+		got = append(got, e.UserID+" "+e.State+" "+strings.Join(e.Remains, "+"))
+		if page.NextCursor == "" {
+			break
+		}
+		cursor = "&cursor=" + page.NextCursor
+	}
+	if want := []string{"a erased list", "b erased keys+list", "c pending keys+list", "d pending keys+list"}; !slices.Equal(got, want) {
+		t.Errorf("the erasures are %q, want %q", got, want)
+	}
+	r.call(t, request{method: "GET", path: path + "&cursor=q1", token: token}).problem(t, 400, "invalid_cursor")
+	r.call(t, request{method: "GET", path: "/v1/apps/nowhere/erasures"}).problem(t, 404, "app_not_found")
 }

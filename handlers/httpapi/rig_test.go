@@ -43,6 +43,7 @@ type rig struct {
 	handler *httpapi.Handler
 	store   eventstore.Store
 	exports *playedExports
+	erased  eventstore.Position // how far erasure is said to be
 	logged  *safeBuffer
 }
 
@@ -86,6 +87,7 @@ func newRig(t testing.TB, change ...func(*httpapi.Config)) *rig {
 		Webhooks: newWebhooks(t, js),
 		Audit:    audit.New(store, c),
 		Ledger:   playedLedger{},
+		Erasures: audit.NewErasures(store, c, r.standings),
 		Tokens:   newTokens(t, js),
 		Projections: func() []httpapi.Projection {
 			return []httpapi.Projection{{Name: "account_list", Position: 3, Last: 4}}

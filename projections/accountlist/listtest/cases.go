@@ -93,6 +93,7 @@ func testCreatedAgain(t *testing.T, open Open) {
 	w.Apply(t, deleted, NewAccount("app", "ann", "둘째", 2)) // in one batch
 	w.Apply(t, deleted)                                    // and over two
 	w.Apply(t, NewAccount("app", "ann", "셋째", 3))
+	w.Apply(t, domain.AccountErased{App: "app", UserID: "ann", Deletion: uint64(w.Position - 1), DeletedAt: Epoch, At: Epoch}) // tells nothing of the new one
 	w.Apply(t, NewAccount("app", "eve", "넷째", 3), domain.AccountDeleted{App: "app", UserID: "eve", At: Epoch})
 	for _, text := range []string{"", "첫", "둘째", "셋", "넷째", "ann", "eve"} {
 		for _, l := range Listings("app", text, 2) {

@@ -89,6 +89,7 @@ func TestWhatARunningServiceTellsIsInTheDocument(t *testing.T) {
 	cancelExport(t, r)
 	r.await(t, "an export's end", func(m message) bool { return strings.HasSuffix(m.subject, ".expired") })
 	exceedQuota(t, r)
+	r.await(t, "the record of an erasure", func(m message) bool { return strings.HasPrefix(m.subject, "accounts.evt.demo.erased.") })
 	awaitDead(t, r, "malformed_command", "command_id_reused")
 	r.await(t, "a checkpoint", func(m message) bool { return m.subject == "accounts.checkpoint" })
 	compareHeard(t, r)

@@ -123,6 +123,8 @@ func TestMembersAreThoseOfTheCode(t *testing.T) {
 	same(t, "member of Account", properties(t, d, "Account"), domain.AllFields.Names())
 	ofAccounts, _ := members(t, "eventstore/codec", "accountV1")
 	same(t, "member of the data of an account's events", dataMembers(t, d, "accountEvents"), ofAccounts)
+	ofErasures, _ := members(t, "eventstore/codec", "erasedV1")
+	same(t, "member of the data of an erasure", dataMembers(t, d, "erasureEvents"), ofErasures)
 	ofExports, _ := members(t, "handlers/export", "eventData")
 	same(t, "member of the data of an export's events", dataMembers(t, d, "exportEvents"), ofExports)
 }
