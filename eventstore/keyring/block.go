@@ -124,18 +124,26 @@ func (b *block) wipe() {
 	b.keys = nil
 }
 
-// wrapper seals blocks with the master key.
+// wrapper seals blocks with one master key, and opens those that any of several has sealed.
 type wrapper struct {
-	master masterID
-	aead   cipher.AEAD // puts a random nonce of 96 bits first
+	master masterID                 // that seals
+	aeads  map[masterID]cipher.AEAD // each puts a random nonce of 96 bits first
 }
 
-func newWrapper(m MasterKey) (wrapper, error) {
-	aead, err := m.aead()
-	if err != nil {
-		return wrapper{}, fmt.Errorf("%w: %w", ErrMasterKey, err)
+// newWrapper returns what seals with m.
+func newWrapper(m MasterKey, others ...MasterKey) (wrapper, error) {
+	w := wrapper{master: m.id(), aeads: make(map[masterID]cipher.AEAD, 1+len(others))}
+	for _, key := range append([]MasterKey{m}, others...) {
+		if key.IsZero() {
+			return wrapper{}, fmt.Errorf("%w: it is empty", ErrMasterKey)
+		}
+		aead, err := key.aead()
+		if err != nil {
+			return wrapper{}, fmt.Errorf("%w: %w", ErrMasterKey, err)
+		}
+		w.aeads[key.id()] = aead
 	}
-	return wrapper{master: m.id(), aead: aead}, nil
+	return w, nil
 }
 
 // wrap returns the bytes of a block as the stream keeps them: version, id of the
@@ -146,31 +154,32 @@ func (w wrapper) wrap(b *block) ([]byte, error) {
 	if b.keys == nil {
 		return nil, errWiped
 	}
-	out := make([]byte, 0, wrapHead+len(b.plain)+w.aead.Overhead())
+	aead := w.aeads[w.master]
+	out := make([]byte, 0, wrapHead+len(b.plain)+aead.Overhead())
 	out = append(append(out, wrapVersion), w.master[:]...)
-	return w.aead.Seal(out, nil, b.plain, w.aad(b.id)), nil
+	return aead.Seal(out, nil, b.plain, aad(w.master, b.id)), nil
 }
 
-// unwrap reads what wrap wrote. Errors: ErrWrongMasterKey when another master
-// key wrapped the block, eventstore.ErrDamaged when it was altered.
+// unwrap reads what wrap wrote. Errors: ErrWrongMasterKey when a master key that is
+// not known wrapped the block, eventstore.ErrDamaged when it was altered.
 func (w wrapper) unwrap(id ulid.ULID, wrapped []byte) (*block, error) {
 	damaged := func(why error) (*block, error) {
 		return nil, fmt.Errorf("block %s of keys in stream %s: %w: restore the backup of the keys: %w",
 			id, StreamName, why, eventstore.ErrDamaged)
 	}
+	by, err := wrappedBy(wrapped)
 	switch {
-	case len(wrapped) < wrapHead+w.aead.Overhead():
+	case errors.Is(err, errMalformed):
 		return damaged(errors.New("it was cut short"))
-	case wrapped[0] != wrapVersion:
-		return nil, fmt.Errorf("block %s of keys in stream %s has format %d, this program knows format %d: "+
-			"use the newer program that wrote it",
-			id, StreamName, wrapped[0], wrapVersion)
+	case err != nil:
+		return nil, fmt.Errorf("block %s of keys in stream %s %w", id, StreamName, err)
 	}
-	if by := masterID(wrapped[1:wrapHead]); by != w.master {
+	aead, known := w.aeads[by]
+	if !known {
 		return nil, fmt.Errorf("block %s of keys in stream %s was wrapped with master key %s, this is master key %s: %w",
 			id, StreamName, by, w.master, ErrWrongMasterKey)
 	}
-	plain, err := w.aead.Open(nil, nil, wrapped[wrapHead:], w.aad(id))
+	plain, err := aead.Open(nil, nil, wrapped[wrapHead:], aad(by, id))
 	if err != nil {
 		return damaged(errors.New("it was altered"))
 	}
@@ -181,9 +190,23 @@ func (w wrapper) unwrap(id ulid.ULID, wrapped []byte) (*block, error) {
 	return b, nil
 }
 
+// minWrapped is less than any wrapped block is long: its head, a nonce and a tag.
+const minWrapped = wrapHead + 12 + 16
+
+// wrappedBy returns the id of the master key that wrapped a block.
+func wrappedBy(wrapped []byte) (masterID, error) {
+	switch {
+	case len(wrapped) < minWrapped:
+		return masterID{}, errMalformed
+	case wrapped[0] != wrapVersion:
+		return masterID{}, fmt.Errorf("has format %d, this program knows format %d: use the newer program that wrote it", wrapped[0], wrapVersion)
+	}
+	return masterID(wrapped[1:wrapHead]), nil
+}
+
 // aad is what a wrapped block is bound to.
-func (w wrapper) aad(id ulid.ULID) []byte {
+func aad(by masterID, id ulid.ULID) []byte {
 	aad := append([]byte("rollcall block of keys"), wrapVersion)
-	aad = append(aad, w.master[:]...)
+	aad = append(aad, by[:]...)
 	return append(aad, id[:]...)
 }

@@ -134,7 +134,7 @@ func TestAlteredWrappedBlockIsRefused(t *testing.T) {
 	})
 	t.Run("with another master key of the same id", func(t *testing.T) {
 		forged := testWrapper(t, "4")
-		forged.master = w.master
+		forged.aeads[w.master] = forged.aeads[forged.master]
 		if _, err := forged.unwrap(b.id, good); !errors.Is(err, eventstore.ErrDamaged) {
 			t.Errorf("%v, want ErrDamaged", err)
 		}

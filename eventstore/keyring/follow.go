@@ -2,6 +2,7 @@ package keyring
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -13,9 +14,10 @@ const (
 	followResets    = 3
 )
 
-// follow forgets blocks as soon as other instances write newer versions of them, without the keys that these have destroyed. It begins
-// with what is written behind a sequence of the stream, before which nothing is in memory.
-func (k *Keyring) follow(behind uint64) {
+// follow reads the stream from its beginning on. It forgets blocks as soon as other instances write newer versions of them, without the
+// keys that these have destroyed, and takes note of the master key that wrapped each block.
+func (k *Keyring) follow() {
+	var behind uint64
 	for k.ctx.Err() == nil {
 		err := k.followFrom(&behind)
 		if k.ctx.Err() != nil {
@@ -34,7 +36,7 @@ func (k *Keyring) followFrom(behind *uint64) error {
 	ctx, cancel := context.WithTimeout(k.ctx, k.opts.Timeout)
 	defer cancel()
 	consumer, err := k.store.js.OrderedConsumer(ctx, StreamName, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: *behind + 1, HeadersOnly: true, InactiveThreshold: time.Minute,
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: *behind + 1, InactiveThreshold: time.Minute,
 		MaxResetAttempts: followResets,
 	})
 	if err != nil {
@@ -59,7 +61,12 @@ func (k *Keyring) followFrom(behind *uint64) error {
 		if err != nil {
 			return err
 		}
+		by, err := wrappedBy(m.Data())
+		if err != nil && !errors.Is(err, errMalformed) { // what is damaged is told to whoever reads it
+			return err
+		}
 		k.cache.forget(id, meta.Sequence.Stream)
+		k.known.note(id, by, meta.Sequence.Stream)
 		*behind = meta.Sequence.Stream
 	}
 }

@@ -43,7 +43,7 @@ import (
 // or sealed data are missing or altered, and eventstore.ErrUnavailable when the stream of keys cannot be reached. Test for them
 // with errors.Is.
 var (
-	ErrWrongMasterKey = errors.New("the keys were wrapped with another master key: start with the one they were wrapped with")
+	ErrWrongMasterKey = errors.New("the keys were wrapped with another master key: start with the one they were wrapped with, or give it as an old one")
 	ErrConfig         = errors.New("the stream of keys is not set up as it must be")
 	ErrClosed         = errors.New("the keyring is closed")
 )
@@ -71,6 +71,10 @@ type Options struct {
 	// LogStream is the stream of the log. While it has events, a missing
 	// stream of keys is a loss and is never created anew.
 	LogStream string
+	// Old are master keys that wrapped blocks before. Those blocks are wrapped anew in the background, see Keyring.MasterKeys.
+	Old []MasterKey
+	// Next are master keys with which instances that have gone on to them wrap blocks. Those blocks are read, and left as they are.
+	Next []MasterKey
 	// Logger gets what happens in the background; the default discards it.
 	Logger *slog.Logger
 }
@@ -116,6 +120,7 @@ type Keyring struct {
 	store store
 	cache *cache
 	fresh supply
+	known census
 
 	ctx    context.Context // of what runs in the background; ends with Close
 	cancel context.CancelFunc
@@ -130,18 +135,15 @@ type Keyring struct {
 // is empty. It finishes what an interrupted Destroy has left undone. The connection of js stays the
 // caller's, who closes it after the keyring.
 //
-// Errors: ErrMasterKey for the zero master key; ErrWrongMasterKey when the newest
-// block was wrapped with another one; ErrConfig when the stream could lose keys or give them
+// Errors: ErrMasterKey for the zero master key; ErrWrongMasterKey when a
+// block was wrapped with one that is not given; ErrConfig when the stream could lose keys or give them
 // away; eventstore.ErrDamaged when the stream is gone or its newest block unreadable; eventstore.ErrUnavailable.
 func Open(ctx context.Context, js jetstream.JetStream, master MasterKey, opts Options) (*Keyring, error) {
 	opts, err := opts.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	if master.IsZero() {
-		return nil, fmt.Errorf("open keyring: %w: it is empty", ErrMasterKey)
-	}
-	w, err := newWrapper(master)
+	w, err := newWrapper(master, append(opts.Old, opts.Next...)...)
 	if err != nil {
 		return nil, fmt.Errorf("open keyring: %w", err)
 	}
@@ -158,13 +160,37 @@ func Open(ctx context.Context, js jetstream.JetStream, master MasterKey, opts Op
 	}
 	k := &Keyring{opts: opts, store: st, cache: newCache(opts.CacheBlocks), loads: make(map[ulid.ULID]*load)}
 	k.fresh.init()
+	k.known.init(master, opts)
 	k.ctx, k.cancel = context.WithCancel(context.Background())
-	info, err := st.stream.Info(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("open keyring: %w", unavailable(ctx, "look at stream "+StreamName, err))
+	if err := k.start(ctx); err != nil {
+		k.Close()
+		return nil, fmt.Errorf("open keyring: %w", err)
 	}
-	k.background(func() { k.follow(info.State.LastSeq) })
 	return k, nil
+}
+
+// start begins to follow the stream, and returns once it is known which master keys have wrapped the blocks.
+func (k *Keyring) start(ctx context.Context) error {
+	info, err := k.store.info(ctx)
+	if err != nil {
+		return err
+	}
+	k.background(k.follow)
+	if info.State.Msgs > 0 {
+		if err := k.known.wait(ctx, info.State.LastSeq); err != nil {
+			return unavailable(ctx, "read the stream of keys", err)
+		}
+	}
+	for _, m := range k.MasterKeys() {
+		if m.Role == Unknown && m.Blocks > 0 {
+			return fmt.Errorf("%d blocks of keys in stream %s were wrapped with master key %s, this is master key %s: %w",
+				m.Blocks, StreamName, m.ID, k.store.wrapper.master, ErrWrongMasterKey)
+		}
+	}
+	if len(k.opts.Old) > 0 {
+		k.background(k.rotate)
+	}
+	return nil
 }
 
 // Close ends what runs in the background, waits for it and wipes the keys from

@@ -74,10 +74,16 @@ func blockOfSubject(subject string) (ulid.ULID, error) {
 // latest returns the newest version of a block and its sequence in the stream. A block that
 // does not exist is eventstore.ErrDamaged: keys are only ever named once their block is on disk.
 func (s store) latest(ctx context.Context, id ulid.ULID) (*block, uint64, error) {
+	b, seq, _, err := s.read(ctx, id)
+	return b, seq, err
+}
+
+// read is latest that tells the master key too that has wrapped the block.
+func (s store) read(ctx context.Context, id ulid.ULID) (b *block, seq uint64, by masterID, err error) {
 	for attempt := range findAttempts {
 		if attempt > 0 {
 			if err := pause(ctx, findPause); err != nil {
-				return nil, 0, err
+				return nil, 0, by, err
 			}
 		}
 		msg, err := s.last(ctx, id)
@@ -85,15 +91,15 @@ func (s store) latest(ctx context.Context, id ulid.ULID) (*block, uint64, error)
 			continue
 		}
 		if err != nil {
-			return nil, 0, err
+			return nil, 0, by, err
 		}
-		b, err := s.wrapper.unwrap(id, msg.Data)
-		if err != nil {
-			return nil, 0, err
+		if b, err = s.wrapper.unwrap(id, msg.Data); err != nil {
+			return nil, 0, by, err
 		}
-		return b, msg.Sequence, nil
+		by, err = wrappedBy(msg.Data)
+		return b, msg.Sequence, by, err
 	}
-	return nil, 0, fmt.Errorf("block %s of keys is missing from stream %s: restore the backup of the keys: %w",
+	return nil, 0, by, fmt.Errorf("block %s of keys is missing from stream %s: restore the backup of the keys: %w",
 		id, StreamName, eventstore.ErrDamaged)
 }
 
