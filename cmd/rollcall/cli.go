@@ -34,6 +34,7 @@ type cli struct {
 	Projections projectionCmd `cmd:"" help:"What is derived from the log."`
 	Commands    commandsCmd   `cmd:"" help:"Commands that were sent as messages."`
 	Tokens      tokensCmd     `cmd:"" help:"Tokens that give access."`
+	Keys        keysCmd       `cmd:"" help:"The master key, which wraps the keys of the accounts."`
 	Health      healthCmd     `cmd:"" help:"Tell whether a service can serve, and otherwise why not."`
 	Bench       benchCmd      `cmd:"" help:"Measure this service beside its raw parts, on this machine."`
 	Demo        demoCmd       `cmd:"" hidden:"" help:"Run the whole path on sample data."`

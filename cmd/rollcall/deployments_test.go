@@ -97,7 +97,7 @@ func kinds(t *testing.T) map[string]any {
 
 // variables that processes of others read, or that serve reads without a flag.
 var otherVariables = []string{
-	"ROLLCALL_OPERATOR_TOKEN", "ROLLCALL_MASTER_KEY", "ROLLCALL_NATS_PASSWORD", "ROLLCALL_NATS_LEAF_PASSWORD",
+	"ROLLCALL_OPERATOR_TOKEN", "ROLLCALL_MASTER_KEY", "ROLLCALL_OLD_MASTER_KEY", "ROLLCALL_NEXT_MASTER_KEY", "ROLLCALL_NATS_PASSWORD", "ROLLCALL_NATS_LEAF_PASSWORD",
 	"PGPASSWORD", "GOMEMLIMIT",
 }
 

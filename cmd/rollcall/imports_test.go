@@ -30,6 +30,7 @@ var rules = []rule{
 	{of: "eventstore/jetstream", own: []string{"eventstore"}, other: natsParts},
 	{of: "eventstore/keyring", own: []string{"eventstore"}, other: append(natsParts, "github.com/oklog/ulid")},
 	{of: "eventstore/ledger", own: []string{"eventstore"}, other: append(natsParts, "golang.org/x/mod/sumdb")},
+	{of: "eventstore/keyring/kms", own: []string{"eventstore/keyring"}, other: []string{"gocloud.dev/secrets"}},
 	{of: "eventstore/storetest", own: []string{"eventstore"}, other: slices.Concat(natsParts, []string{"github.com/oklog/ulid", "pgregory.net/rapid", "github.com/anishathalye/porcupine"})},
 	{of: "projections", own: []string{"eventstore"}},
 	{of: "projections/accountlist", own: listImports},

@@ -43,7 +43,8 @@ func (c *serveCmd) Help() string {
 	return "ROLLCALL_OPERATOR_TOKEN sets the operator's token and ROLLCALL_MASTER_KEY (64 hexadecimal digits) the key that wraps the keys of the accounts. " +
 		"Without them the first start makes both and keeps them in the data folder, as operator.token and master.key. " +
 		"A backup needs master.key, kept apart from the data. ROLLCALL_LEDGER_KEY signs the checkpoints of the log; without it the first start makes ledger.key, and " +
-		"instances on a cluster derive it from the master key.\n\n" +
+		"instances on a cluster derive it from the master key. rollcall keys prints and rotates master keys, also such that AWS KMS has sealed; " +
+		"ROLLCALL_OLD_MASTER_KEY or master.key.old is one whose keys are wrapped anew, ROLLCALL_NEXT_MASTER_KEY or master.key.next one that other instances have gone on to.\n\n" +
 		"With --nats any number of instances serve one log, with one master key and one operator's token. ROLLCALL_NATS_PASSWORD and ROLLCALL_NATS_LEAF_PASSWORD are the " +
 		"passwords of --nats-user and --nats-leaf-user.\n\n" +
 		"--exports takes an S3 bucket with the parameters region, endpoint, use_path_style, prefix (which all keys begin with, such as rollcall/), profile, ssetype and kmskeyid, such as " +
@@ -59,6 +60,7 @@ func (c *serveCmd) Run(ctx context.Context, s *streams, env lookup) (err error) 
 		Data: c.Data, Listen: c.Listen, NATSListen: c.NATSListen, DB: c.DB, Exports: c.Exports, PublicURL: c.PublicURL,
 		OperatorToken: env.text("ROLLCALL_OPERATOR_TOKEN"), MasterKey: env.text("ROLLCALL_MASTER_KEY"), LedgerKey: env.text("ROLLCALL_LEDGER_KEY"),
 		ExportQuota: export.Quota{MaxLive: c.MaxLive, MaxBytes: c.MaxBytes}, WebhooksAllowPrivate: c.Private,
+		OldMasterKey: env.text("ROLLCALL_OLD_MASTER_KEY"), NextMasterKey: env.text("ROLLCALL_NEXT_MASTER_KEY"),
 		OpenMetrics: c.OpenMetrics, StopTimeout: c.StopTimeout, Version: version, Logger: c.logger(s.err),
 	}
 	if err := c.Cluster.apply(&cfg, c.NATS, env); err != nil {

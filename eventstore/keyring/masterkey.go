@@ -23,7 +23,7 @@ import (
 const masterKeySize = 32
 
 // maxMasterKeyFile is more than any file of a master key is long.
-const maxMasterKeyFile = 1024
+const maxMasterKeyFile = 16 << 10
 
 // ErrMasterKey means that a text or a file holds no usable master key.
 var ErrMasterKey = errors.New("not a usable master key")
@@ -69,10 +69,23 @@ func (m MasterKey) Derive(purpose string, n int) ([]byte, error) {
 	return hkdf.Key(sha256.New, m.secret[:], nil, purpose, n)
 }
 
-// LoadMasterKey reads the master key that CreateMasterKey wrote to a file. It
-// refuses, with ErrMasterKey, a file that anyone but its owner may access. A file that is not there is fs.ErrNotExist.
+// LoadMasterKey reads the master key that CreateMasterKey wrote to a file. Errors are those of ReadMasterKeyFile and ParseMasterKey.
 func LoadMasterKey(path string) (MasterKey, error) {
-	fail := func(err error) (MasterKey, error) { return MasterKey{}, fmt.Errorf("load master key: %w", err) }
+	text, err := ReadMasterKeyFile(path)
+	if err != nil {
+		return MasterKey{}, err
+	}
+	m, err := ParseMasterKey(text)
+	if err != nil {
+		return MasterKey{}, fmt.Errorf("load master key: %s: %w: restore the file from its backup", path, err)
+	}
+	return m, nil
+}
+
+// ReadMasterKeyFile reads a file that holds a master key in some form. It
+// refuses, with ErrMasterKey, a file that anyone but its owner may access. A file that is not there is fs.ErrNotExist.
+func ReadMasterKeyFile(path string) (string, error) {
+	fail := func(err error) (string, error) { return "", fmt.Errorf("load master key: %w", err) }
 	// What is not a file might block when opened.
 	info, err := os.Stat(path)
 	if err != nil {
@@ -100,12 +113,7 @@ func LoadMasterKey(path string) (MasterKey, error) {
 	if err != nil {
 		return fail(err)
 	}
-	defer clear(text)
-	m, err := ParseMasterKey(string(text))
-	if err != nil {
-		return fail(fmt.Errorf("%s: %w: restore the file from its backup", path, err))
-	}
-	return m, nil
+	return string(text), nil
 }
 
 // CreateMasterKey makes a new master key and writes it to a new file that only

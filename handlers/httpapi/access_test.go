@@ -83,8 +83,8 @@ func mayCall() map[string]string {
 		"account-history": "admin auditor", "read-events": "admin auditor", "read-log": "",
 		"ledger-key": "admin auditor", "ledger-checkpoint": "admin auditor", "ledger-inclusion": "admin auditor", "ledger-consistency": "admin auditor",
 		"list-erasures":    "admin auditor",
-		"list-projections": "",
-		"create-token":     "admin", "list-tokens": "admin", "revoke-token": "admin",
+		"list-projections": "", "list-master-keys": "",
+		"create-token": "admin", "list-tokens": "admin", "revoke-token": "admin",
 	}
 }
 

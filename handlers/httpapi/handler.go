@@ -93,6 +93,9 @@ type Config struct {
 	// operators. There is no such path when nil.
 	Projections func() []Projection
 
+	// MasterKeys tells how many blocks of keys each master key wraps, which /v1/keys shows to operators. There is no such path when nil.
+	MasterKeys func() []MasterKey
+
 	// Lists builds account lists anew. There are no such paths when nil.
 	Lists Lists
 
@@ -175,6 +178,7 @@ func New(c Config) (*Handler, error) {
 	h.registerAudit()
 	h.registerLedger()
 	h.registerErasures()
+	h.registerKeys()
 	h.mountDownloads()
 	h.mountConsole()
 	if err := h.mountDocs(); err != nil {

@@ -92,6 +92,9 @@ func newRig(t testing.TB, change ...func(*httpapi.Config)) *rig {
 		Projections: func() []httpapi.Projection {
 			return []httpapi.Projection{{Name: "account_list", Position: 3, Last: 4}}
 		},
+		MasterKeys: func() []httpapi.MasterKey {
+			return []httpapi.MasterKey{{ID: "00112233aabbccdd", Role: "current", Blocks: 2}}
+		},
 		NewID:   func() string { return ulid.Make().String() },
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "up 1\n") }),
 		Logger:  slog.New(slog.NewTextHandler(r.logged, nil)),

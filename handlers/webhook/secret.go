@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hmac"
@@ -9,8 +10,11 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
+
+	"rollcall/domain"
 )
 
 // KeyBytes is the length of the key that seals the secrets of webhooks.
@@ -29,19 +33,84 @@ type SealedSecret struct {
 	Until  time.Time // zero for one that was not replaced
 }
 
-// sealer seals secrets with AES-256-GCM. It is safe for concurrent use.
-type sealer struct{ aead cipher.AEAD }
+// sealer seals secrets with AES-256-GCM, and opens those that other keys have sealed too. It is safe for concurrent use.
+type sealer struct {
+	aead   cipher.AEAD
+	others []cipher.AEAD
+}
 
-func newSealer(key []byte) (sealer, error) {
+func newSealer(key []byte, others ...[]byte) (s sealer, err error) {
+	if s.aead, err = newAEAD(key); err != nil {
+		return sealer{}, err
+	}
+	for _, other := range others {
+		aead, err := newAEAD(other)
+		if err != nil {
+			return sealer{}, err
+		}
+		s.others = append(s.others, aead)
+	}
+	return s, nil
+}
+
+func newAEAD(key []byte) (cipher.AEAD, error) {
 	if len(key) != KeyBytes {
-		return sealer{}, fmt.Errorf("the key of webhook secrets has %d bytes, want %d", len(key), KeyBytes)
+		return nil, fmt.Errorf("the key of webhook secrets has %d bytes, want %d", len(key), KeyBytes)
 	}
 	block, err := aes.NewCipher(key)
 	if err != nil {
-		return sealer{}, err
+		return nil, err
 	}
-	aead, err := cipher.NewGCMWithRandomNonce(block)
-	return sealer{aead}, err
+	return cipher.NewGCMWithRandomNonce(block)
+}
+
+// open returns a secret in clear, and whether another key than that of now has sealed it.
+func (s sealer) open(secret SealedSecret, w Webhook) (plain []byte, other bool, err error) {
+	if plain, err = s.aead.Open(nil, nil, secret.Sealed, owner(w)); err == nil {
+		return plain, false, nil
+	}
+	for _, aead := range s.others {
+		if plain, err = aead.Open(nil, nil, secret.Sealed, owner(w)); err == nil {
+			return plain, true, nil
+		}
+	}
+	return nil, false, errors.New("the secret cannot be opened with this master key")
+}
+
+// reseal seals those secrets of a record with the key of now that another one has sealed, and tells whether there were some.
+func (s sealer) reseal(r *Record) (changed bool, err error) {
+	fresh := slices.Clone(r.Secrets)
+	for i, secret := range fresh {
+		plain, other, err := s.open(secret, r.Webhook)
+		if err != nil {
+			return false, err
+		}
+		if other {
+			fresh[i].Sealed, changed = s.aead.Seal(nil, nil, plain, owner(r.Webhook)), true
+		}
+		clear(plain)
+	}
+	r.Secrets = fresh
+	return changed, nil
+}
+
+// Reseal seals the secrets of an application's webhooks with Config.Key that Config.OtherKeys have sealed, so that those may be dropped.
+func (s *Service) Reseal(ctx context.Context, app domain.AppID) error {
+	records, err := s.cfg.Registry.List(ctx, app)
+	if err != nil {
+		return fmt.Errorf("seal the webhook secrets of %s anew: %w", app, err)
+	}
+	var errs []error
+	for _, r := range records {
+		changed, err := s.sealer.reseal(&r)
+		if err == nil && changed {
+			err = s.cfg.Registry.Replace(ctx, r)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("seal the secrets of webhook %s of %s anew: %w", r.ID, app, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // newSecret returns a secret as its owner is told it, and sealed for one webhook.
@@ -62,9 +131,9 @@ func (s sealer) sign(r Record, id string, at time.Time, body []byte) (string, er
 		if !secret.Until.IsZero() && !at.Before(secret.Until) {
 			continue
 		}
-		key, err := s.aead.Open(nil, nil, secret.Sealed, owner(r.Webhook))
+		key, _, err := s.open(secret, r.Webhook)
 		if err != nil {
-			return "", errors.New("the secret cannot be opened with this master key")
+			return "", err
 		}
 		if header != nil {
 			header = append(header, ' ')

@@ -69,6 +69,8 @@ type Config struct {
 	Events      Events
 	Checkpoints Checkpoints
 	Key         []byte // that secrets are sealed with: KeyBytes
+	// OtherKeys are keys that other instances seal secrets with, or that have sealed some before, see Reseal.
+	OtherKeys [][]byte
 	// AllowPrivate lets webhooks have any address, and http.
 	AllowPrivate bool
 	Agent        string // the User-Agent of requests
@@ -108,7 +110,7 @@ func New(cfg Config) (*Service, error) {
 	if cfg.Registry == nil || cfg.Deliveries == nil || cfg.Events == nil || cfg.Checkpoints == nil {
 		return nil, errors.New("webhooks need Registry, Deliveries, Events and Checkpoints")
 	}
-	sealer, err := newSealer(cfg.Key)
+	sealer, err := newSealer(cfg.Key, cfg.OtherKeys...)
 	if err != nil {
 		return nil, err
 	}

@@ -32,6 +32,8 @@ type Config struct {
 	URL string
 	// Secret signs the URLs of files in a folder. At least MinSecretBytes.
 	Secret []byte
+	// Accept are secrets whose signatures are accepted besides, of instances that sign with another one.
+	Accept [][]byte
 	// BaseURL is where clients reach Store.ServeHTTP, such as http://127.0.0.1:8080. A path in it goes
 	// before PathPrefix.
 	BaseURL string
@@ -67,7 +69,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	switch u.Scheme {
 	case fileblob.Scheme:
-		if s.signer, err = newSigner(cfg.Secret, cfg.BaseURL); err != nil {
+		if s.signer, err = newSigner(cfg.Secret, cfg.BaseURL, cfg.Accept...); err != nil {
 			return nil, err
 		}
 		s.bucket, err = openFolder(u)

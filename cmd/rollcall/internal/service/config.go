@@ -12,10 +12,8 @@ import (
 
 	"rollcall/cmd/rollcall/internal/telemetry"
 	"rollcall/eventstore/jetstream"
-	"rollcall/eventstore/keyring"
 	"rollcall/handlers/access"
 	"rollcall/handlers/export"
-	"rollcall/handlers/export/files"
 	"rollcall/handlers/messaging"
 )
 
@@ -38,12 +36,16 @@ type Config struct {
 	// OperatorToken is the token that may do everything. Empty: that of the file operator.token in
 	// the data folder, which is made at the first start.
 	OperatorToken string
-	// MasterKey wraps the keys of the accounts, as 64 hexadecimal digits. Empty: that of the file
-	// master.key in the data folder, which is made at the first start.
+	// MasterKey wraps the keys of the accounts: 64 hexadecimal digits, or a key that a key management service has sealed, see package
+	// kms. Empty: that of the file master.key in the data folder, which is made at the first start.
 	MasterKey string
 	// LedgerKey signs the checkpoints of the ledger, as PRIVATE+KEY+name+hash+key. Empty: that of the file ledger.key in the data folder,
 	// which is made at the first start; on a cluster one that is derived from the master key, where there is no such file.
 	LedgerKey string
+	// OldMasterKey has wrapped keys before, which are wrapped anew. Empty: that of the file master.key.old in the data folder, if there is one.
+	OldMasterKey string
+	// NextMasterKey wraps keys for instances that have gone on to it. Empty: that of the file master.key.next in the data folder, if there is one.
+	NextMasterKey string
 	// DB is the address of the PostgreSQL database that holds the account list, postgres://user@host/name. Empty: a file in the data
 	// folder.
 	DB string
@@ -161,53 +163,4 @@ func (c Config) operatorToken() (string, error) {
 	}
 	token, _, err := access.LoadOrCreateOperatorToken(c.operatorTokenFile())
 	return token, err
-}
-
-// masterKey returns the key that wraps those of the accounts. A new one is made only where no log
-// is: beside a log it would wrap nothing that is there.
-func (c Config) masterKey(hasLog bool) (keyring.MasterKey, error) {
-	if c.MasterKey != "" {
-		key, err := keyring.ParseMasterKey(c.MasterKey)
-		if err != nil {
-			return key, fmt.Errorf("ROLLCALL_MASTER_KEY: %w", err)
-		}
-		return key, nil
-	}
-	key, err := keyring.LoadMasterKey(c.masterKeyFile())
-	switch {
-	case !errors.Is(err, fs.ErrNotExist):
-		return key, err
-	case hasLog:
-		return key, fmt.Errorf("the master key %s is missing although there is a log; put it back or give it in ROLLCALL_MASTER_KEY, without it no account can be read", c.masterKeyFile())
-	}
-	key, err = keyring.CreateMasterKey(c.masterKeyFile())
-	if errors.Is(err, fs.ErrExist) { // another process is starting on this folder; one of the two will be refused
-		return keyring.LoadMasterKey(c.masterKeyFile())
-	}
-	return key, err
-}
-
-// sharedMasterKey returns the key that all instances on a cluster share. None is ever made: each instance would make its own.
-func (c Config) sharedMasterKey() (keyring.MasterKey, error) {
-	if c.MasterKey != "" {
-		return c.masterKey(true)
-	}
-	key, err := keyring.LoadMasterKey(c.masterKeyFile())
-	if errors.Is(err, fs.ErrNotExist) {
-		return key, fmt.Errorf("all instances on a NATS cluster share one master key: give it in ROLLCALL_MASTER_KEY, or put it into %s; "+
-			"a new one is 64 hexadecimal digits of randomness, such as `openssl rand -hex 32` prints", c.masterKeyFile())
-	}
-	return key, err
-}
-
-// linkKey returns the secret that download URLs are signed with. Instances that share a cluster sign alike.
-func (c Config) linkKey() ([]byte, error) {
-	if !c.clustered() {
-		return files.LoadSecret(c.linkKeyFile())
-	}
-	master, err := c.sharedMasterKey()
-	if err != nil {
-		return nil, err
-	}
-	return master.Derive("rollcall download urls", files.MinSecretBytes)
 }

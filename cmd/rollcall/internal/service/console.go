@@ -8,7 +8,7 @@ import (
 
 // openConsole makes the web page.
 func (s *Service) openConsole() (err error) {
-	secret, err := s.cfg.linkKey() // the one that instances share; the console derives a key of its own from it
+	secret, _, err := s.linkKeys() // the one that instances share; the console derives a key of its own from it. Another master key ends sessions
 	if err != nil {
 		return err
 	}

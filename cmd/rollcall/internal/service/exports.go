@@ -23,7 +23,7 @@ func (s *Service) openExports(ctx context.Context) (err error) {
 	if a, ok := s.listener.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() {
 		s.logger.Warn("the API is open to other machines without TLS; put a proxy in front of it", "address", a.String())
 	}
-	secret, err := s.cfg.linkKey()
+	secret, accept, err := s.linkKeys()
 	if err != nil {
 		return err
 	}
@@ -31,7 +31,7 @@ func (s *Service) openExports(ctx context.Context) (err error) {
 	if base == "" {
 		base = s.URL()
 	}
-	if s.files, err = files.Open(ctx, files.Config{URL: s.cfg.exportsURL(), Secret: secret, BaseURL: base}); err != nil {
+	if s.files, err = files.Open(ctx, files.Config{URL: s.cfg.exportsURL(), Secret: secret, Accept: accept, BaseURL: base}); err != nil {
 		return err
 	}
 	s.closing("the exports' store", s.files.Close)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"rollcall/eventstore"
+	"rollcall/eventstore/keyring"
 	"rollcall/eventstore/ledger"
 	"rollcall/handlers/messaging"
 	"rollcall/projections"
@@ -18,7 +19,7 @@ func (c Config) ledgerKeyFile() string { return filepath.Join(c.Data, "ledger.ke
 
 // ledgerKey returns the key that checkpoints are signed with: the one that is given, or of the file ledger.key, or else, where instances
 // share a cluster, one that they derive alike from their master key, and on one machine a new one.
-func (c Config) ledgerKey() (ledger.Key, error) {
+func (c Config) ledgerKey(master keyring.MasterKey) (ledger.Key, error) {
 	if c.LedgerKey != "" {
 		key, err := ledger.ParseKey(c.LedgerKey)
 		if err != nil {
@@ -34,10 +35,6 @@ func (c Config) ledgerKey() (ledger.Key, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return key, err
 	}
-	master, err := c.sharedMasterKey()
-	if err != nil {
-		return ledger.Key{}, err
-	}
 	const seedBytes = 32
 	seed, err := master.Derive("rollcall ledger checkpoints", seedBytes)
 	if err != nil {
@@ -48,7 +45,7 @@ func (c Config) ledgerKey() (ledger.Key, error) {
 
 // openLedger opens the ledger, compares the end of the log with it, and has it follow the log.
 func (s *Service) openLedger(ctx context.Context) error {
-	key, err := s.cfg.ledgerKey()
+	key, err := s.cfg.ledgerKey(s.masters.current)
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,6 @@ import (
 	"rollcall/eventstore/keyring"
 	"rollcall/handlers/access"
 	"rollcall/handlers/messaging"
-	"rollcall/handlers/webhook"
 	"rollcall/projections"
 )
 
@@ -29,15 +28,14 @@ func (s *Service) startLog(ctx context.Context) error {
 	if s.cfg.clustered() {
 		open = s.connectCluster
 	}
-	master, err := open(ctx, gate)
-	if err != nil {
+	if err := open(ctx, gate); err != nil {
 		return err
 	}
-	if s.webhookKey, err = master.Derive("rollcall webhook secrets", webhook.KeyBytes); err != nil {
-		return err
-	}
+	var err error
 	s.keys, err = patiently(ctx, func(ctx context.Context) (*keyring.Keyring, error) {
-		return keyring.Open(ctx, s.js, master, keyring.Options{Replicas: s.cfg.Replicas, Logger: s.logger})
+		return keyring.Open(ctx, s.js, s.masters.current, keyring.Options{
+			Replicas: s.cfg.Replicas, Old: s.masters.old, Next: s.masters.next, Logger: s.logger,
+		})
 	})
 	if err != nil {
 		return err
@@ -55,42 +53,40 @@ func (s *Service) startLog(ctx context.Context) error {
 }
 
 // startEmbedded starts a server in the process and opens the log on it.
-func (s *Service) startEmbedded(ctx context.Context, gate *gate) (keyring.MasterKey, error) {
-	var none keyring.MasterKey
+func (s *Service) startEmbedded(ctx context.Context, gate *gate) error {
 	hasLog, err := s.cfg.hasLog()
 	if err != nil {
-		return none, err
+		return err
 	}
 	// Before there is a log, so that no log is ever without its key.
-	master, err := s.cfg.masterKey(hasLog)
-	if err != nil {
-		return none, err
+	if s.masters, err = s.cfg.masterKeys(ctx, hasLog); err != nil {
+		return err
 	}
 	server, err := jetstream.StartEmbedded(jetstream.EmbeddedConfig{
 		Dir: s.cfg.logFolder(), Listen: s.cfg.NATSListen, Logger: s.logger.With("part", "log"), Authenticate: gate.authenticate,
 	})
 	if err != nil {
-		return none, err
+		return err
 	}
 	s.door = server.Door
 	s.closing("the log", server.Stop)
 	// The folder is this process's alone from here on.
 	if s.operatorToken, err = s.cfg.operatorToken(); err != nil {
-		return none, err
+		return err
 	}
 	if s.conn, err = server.Connect(); err != nil {
-		return none, err
+		return err
 	}
 	s.closing("the connection", closeConnection(s.conn))
 	s.doorConn = s.conn
 	if s.js, err = natsjs.New(s.conn); err != nil {
-		return none, fmt.Errorf("use JetStream: %w", err)
+		return fmt.Errorf("use JetStream: %w", err)
 	}
 	if s.store, err = server.Open(ctx, s.conn, jetstream.Config{Logger: s.logger, Observe: s.metrics.committed}); err != nil {
-		return none, err
+		return err
 	}
 	s.closing("the store", func() error { s.store.Close(); return nil })
-	return master, nil
+	return nil
 }
 
 // closeConnection returns what closes a connection. What was sent last, such as that an export goes back to its queue, is
@@ -107,41 +103,41 @@ func closeConnection(nc *nats.Conn) func() error {
 }
 
 // connectCluster connects to a cluster, opens the log on it, and starts the door by which NATS clients come in.
-func (s *Service) connectCluster(ctx context.Context, gate *gate) (master keyring.MasterKey, err error) {
+func (s *Service) connectCluster(ctx context.Context, gate *gate) (err error) {
 	if s.operatorToken, err = s.cfg.operatorToken(); err != nil {
-		return master, err
+		return err
 	}
 	logger := s.logger.With("part", "log")
 	if s.conn, err = s.cfg.NATS.Connect(ctx, logger); err != nil {
-		return master, err
+		return err
 	}
 	s.closing("the connection", closeConnection(s.conn))
 	if s.js, err = natsjs.New(s.conn); err != nil {
-		return master, fmt.Errorf("use JetStream: %w", err)
+		return fmt.Errorf("use JetStream: %w", err)
 	}
-	if master, err = s.cfg.sharedMasterKey(); err != nil {
-		return master, err
+	if s.masters, err = s.cfg.masterKeys(ctx, true); err != nil {
+		return err
 	}
 	s.store, err = patiently(ctx, func(ctx context.Context) (*jetstream.Store, error) {
 		return jetstream.Open(ctx, s.conn, jetstream.Config{Replicas: s.cfg.Replicas, Logger: s.logger, Observe: s.metrics.committed})
 	})
 	if err != nil {
-		return master, err
+		return err
 	}
 	s.closing("the store", func() error { s.store.Close(); return nil })
 	s.askDurability(ctx)
 	host, err := os.Hostname()
 	if err != nil {
-		return master, fmt.Errorf("find the name of this machine: %w", err)
+		return fmt.Errorf("find the name of this machine: %w", err)
 	}
 	instance := fmt.Sprintf("%s:%d", host, os.Getpid())
 	s.leases, err = patiently(ctx, func(ctx context.Context) (*messaging.Leases, error) {
 		return messaging.OpenLeases(ctx, s.js, s.cfg.Replicas, instance, s.logger)
 	})
 	if err != nil {
-		return master, err
+		return err
 	}
-	return master, s.openDoor(logger, gate)
+	return s.openDoor(logger, gate)
 }
 
 // patiently does a step of a start until it is answered. Servers, and streams that another instance has just made, need a moment to

@@ -53,6 +53,7 @@ type Service struct {
 	doorConn      *nats.Conn        // to the door
 	leases        *messaging.Leases // nil where this is the only instance
 	warnings      []string          // of the deployment
+	masters       masterKeys
 	keys          *keyring.Keyring
 	list          accountlist.List
 	db            *postgres.DB // that the list is in, nil where it is a file
@@ -70,7 +71,6 @@ type Service struct {
 	queue         *messaging.Exports
 	files         *files.Store
 	webhooks      *webhook.Service
-	webhookKey    []byte // that their secrets are sealed with
 	console       *console.Handler
 	metrics       *metrics
 	observer      *observer
@@ -228,6 +228,9 @@ func (s *Service) serve(context.Context) error {
 	}
 	s.runExports()
 	s.run("webhooks", s.asOne("webhooks", s.webhooks.Run))
+	if len(s.masters.old) > 0 {
+		s.run("the secrets of webhooks", s.reseal)
+	}
 	if err := s.runIntake(); err != nil {
 		return err
 	}
@@ -271,6 +274,7 @@ func (s *Service) handler() (*httpapi.Handler, error) {
 		Session:      s.console.Session,
 		Console:      s.console,
 		Projections:  s.projections,
+		MasterKeys:   s.masterKeyUses,
 		Lists:        s.lists(),
 		Metrics:      s.metrics.handler(),
 		OpenMetrics:  s.cfg.OpenMetrics,

@@ -27,8 +27,12 @@ func (s *Service) openWebhooks(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	key, others, err := s.masters.derive("rollcall webhook secrets", webhook.KeyBytes)
+	if err != nil {
+		return err
+	}
 	s.webhooks, err = webhook.New(webhook.Config{
-		Registry: registry, Deliveries: deliveries, Events: s.queue, Checkpoints: checkpoints, Key: s.webhookKey,
+		Registry: registry, Deliveries: deliveries, Events: s.queue, Checkpoints: checkpoints, Key: key, OtherKeys: others,
 		AllowPrivate: s.cfg.WebhooksAllowPrivate, Agent: "Rollcall/" + s.cfg.Version, Logger: s.logger, Observe: s.metrics.webhook,
 	})
 	return err

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"rollcall/cmd/rollcall/internal/client"
+	"rollcall/eventstore/keyring"
+	"rollcall/eventstore/keyring/kms"
+)
+
+// keysCmd are the commands on the master key, which wraps the keys of the accounts.
+type keysCmd struct {
+	Status keysStatusCmd `cmd:"" help:"Show how many blocks of keys each master key wraps."`
+	New    keysNewCmd    `cmd:"" help:"Print a new master key."`
+	Rotate keysRotateCmd `cmd:"" help:"Put a new master key in the place of the one in a data folder, which is kept beside it as master.key.old. The next start goes on to it."`
+}
+
+// keysStatusCmd shows the master keys.
+type keysStatusCmd struct{ remote }
+
+var masterKeyColumns = []column[client.MasterKey]{
+	{"id", func(k client.MasterKey) string { return k.ID }},
+	{"role", func(k client.MasterKey) string { return k.Role }},
+	{"blocks", func(k client.MasterKey) string { return whole(k.Blocks) }},
+}
+
+// Run prints the master keys.
+func (c *keysStatusCmd) Run(ctx context.Context, s *streams) error {
+	api, err := c.client()
+	if err != nil {
+		return err
+	}
+	all, err := api.MasterKeys(ctx)
+	if err != nil {
+		return err
+	}
+	return printAll(s, c.Output, masterKeyColumns, all...)
+}
+
+// keysNewCmd prints a new master key.
+type keysNewCmd struct {
+	KMS string `name:"kms" help:"Have this key management service seal it, such as awskms:///alias/rollcall?region=eu-central-1: whoever has what is printed needs the service to use it." placeholder:"URL"`
+}
+
+// Run prints the key.
+func (c *keysNewCmd) Run(ctx context.Context, s *streams) error {
+	text, err := newMasterKey(ctx, c.KMS)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(s.out, text)
+	return err
+}
+
+// newMasterKey returns a new master key, sealed by the service at an address unless that is empty.
+func newMasterKey(ctx context.Context, service string) (string, error) {
+	if service != "" {
+		return kms.New(ctx, service)
+	}
+	var secret [32]byte
+	rand.Read(secret[:]) // never fails, see crypto/rand
+	return hex.EncodeToString(secret[:]), nil
+}
+
+// keysRotateCmd puts a new master key into a data folder.
+type keysRotateCmd struct {
+	Data string `help:"Folder of the service." default:"./data" type:"existingdir" placeholder:"DIR"`
+	KMS  string `name:"kms" help:"Have this key management service seal the new key." placeholder:"URL"`
+}
+
+// Run rotates. A crash in between leaves the old key in its place.
+func (c *keysRotateCmd) Run(ctx context.Context, s *streams) error {
+	file := filepath.Join(c.Data, "master.key")
+	if _, err := keyring.ReadMasterKeyFile(file); err != nil {
+		return err
+	}
+	text, err := newMasterKey(ctx, c.KMS)
+	if err != nil {
+		return err
+	}
+	draft := file + ".new"
+	if err := writeSecret(draft, text+"\n"); err != nil {
+		return fmt.Errorf("write the new master key: %w", err)
+	}
+	// The old key has both names until the new one takes the first.
+	if err := os.Link(file, file+".old"); err != nil {
+		return fmt.Errorf("keep the old master key: %w; a rotation goes on until rollcall keys status shows no blocks under the old key and %s.old is removed", err, file)
+	}
+	if err := os.Rename(draft, file); err != nil {
+		return fmt.Errorf("put the new master key in its place: %w", err)
+	}
+	fmt.Fprintf(s.out, "Restart the service. Once rollcall keys status shows no blocks under the old key, remove %s.old.\n", file)
+	return nil
+}
+
+// writeSecret writes a file for its owner alone, on disk when it returns. One that is there from an attempt before is replaced.
+func writeSecret(path, text string) error {
+	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
