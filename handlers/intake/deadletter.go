@@ -98,16 +98,25 @@ func (s *Service) Drop(ctx context.Context, by access.Principal, id uint64) erro
 	if err != nil {
 		return err
 	}
+	return s.reject(ctx, d, by.Actor(), "it could not be understood ("+d.Reason+") and has been dropped")
+}
+
+// discard removes a dead letter for a reason that is no person's.
+func (s *Service) discard(ctx context.Context, d DeadLetter, why string) error {
+	return s.reject(ctx, d, "", why)
+}
+
+// reject rejects the command of a dead letter and removes the letter.
+func (s *Service) reject(ctx context.Context, d DeadLetter, actor, why string) error {
 	if d.App.Valid() && d.CommandID != "" {
 		o := Outcome{
-			App: d.App, CommandID: d.CommandID, Verb: Verb(d.Verb), Status: Rejected, Time: s.cfg.Now().UTC(), Actor: by.Actor(),
-			Code: CodeDropped, Detail: "it could not be understood (" + d.Reason + ") and has been dropped",
+			App: d.App, CommandID: d.CommandID, Verb: Verb(d.Verb), Status: Rejected, Time: s.cfg.Now().UTC(), Actor: actor, Code: CodeDropped, Detail: why,
 		}
 		if err := s.cfg.Outcomes.Keep(ctx, o); err != nil && !errors.Is(err, ErrDecided) {
-			return fmt.Errorf("drop dead letter %d: %w", id, err)
+			return fmt.Errorf("drop dead letter %d: %w", d.ID, err)
 		}
 	}
-	return s.remove(ctx, id)
+	return s.remove(ctx, d.ID)
 }
 
 func (s *Service) deadLetter(ctx context.Context, by access.Principal, id uint64) (DeadLetter, error) {

@@ -2,9 +2,12 @@ package intake_test
 
 import (
 	"errors"
+	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	"rollcall/domain"
 	"rollcall/eventstore"
@@ -202,5 +205,34 @@ func TestDeadLettersAreForOperatorsAlone(t *testing.T) {
 		if len(w.dead) != 1 || len(w.requeued) > 0 || w.kept > 0 {
 			t.Errorf("a %q did something: left %v, requeued %v, kept %v", who.Role, w.dead, w.requeued, w.outcomes)
 		}
+	}
+}
+
+func TestDeadLettersOfADeletedAccountAreForgottenAndTheirCommandsRejected(t *testing.T) {
+	letter := func(id uint64, body string, at time.Time) intake.DeadLetter {
+		d := broken(id, fmt.Sprint("c", id))
+		d.Data, d.Time = []byte(body), at
+		return d
+	}
+	w := withDead(t,
+		letter(1, `{"user_id": "ann", "nick": "secret"}`, now),
+		letter(2, `{"user_id": "anna", "nick": "ann"`, now), // names it in another place
+		letter(3, `{"user_id": "bob", "nick": "ann is here"}`, now),
+		letter(4, `{"user_id": "ann", "nick": "of the next"}`, now.Add(time.Second)),
+		letter(5, `{"user_id": "a<b", "nick": 1}`, now),
+	)
+	for range 2 { // the second time there is nothing to do
+		if err := w.Forget(t.Context(), app, intake.Deletion{User: "ann", At: now}, intake.Deletion{User: "a<b", At: now}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left := slices.Sorted(maps.Keys(w.dead)); !slices.Equal(left, []uint64{3, 4}) {
+		t.Errorf("the dead letters %v are left", left)
+	}
+	if o := w.outcomes[key(app, "c1")]; o.Status != intake.Rejected || o.Code != intake.CodeDropped {
+		t.Errorf("the command of a letter that is forgotten is %+v", o)
+	}
+	if o, there := w.outcomes[key(app, "c3")]; there {
+		t.Errorf("the command of a letter that is left is %+v", o)
 	}
 }

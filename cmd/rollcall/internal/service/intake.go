@@ -2,12 +2,14 @@ package service
 
 import (
 	"context"
+	"errors"
 
 	"github.com/oklog/ulid/v2"
 
 	"rollcall/domain"
 	"rollcall/eventstore/codec"
 	"rollcall/handlers/command"
+	"rollcall/handlers/erasure"
 	"rollcall/handlers/intake"
 	"rollcall/handlers/messaging"
 )
@@ -85,4 +87,21 @@ func (s *Service) observeRequest(ctx context.Context, verb, traceParent string) 
 		traced(code)
 		timed(code)
 	}
+}
+
+// deadLetterForgetter has the dead letters removed that may hold a deleted account. Intake is opened after erasure, and before it runs.
+type deadLetterForgetter struct{ service *Service }
+
+// Forget implements erasure.Forgetter.
+func (f deadLetterForgetter) Forget(ctx context.Context, accounts []erasure.Erased) error {
+	deletions := make(map[domain.AppID][]intake.Deletion)
+	for _, a := range accounts {
+		app := domain.AppID(a.App)
+		deletions[app] = append(deletions[app], intake.Deletion{User: domain.UserID(a.UserID), At: a.Deletion.Recorded})
+	}
+	var errs []error
+	for app, d := range deletions {
+		errs = append(errs, f.service.intake.Forget(ctx, app, d...))
+	}
+	return errors.Join(errs...)
 }

@@ -158,7 +158,7 @@ func (s *Service) openErasure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.reactor = erasure.New(s.keys, erasure.NewLog(s.store, codec.New(s.keys)), state, erasure.Options{Forgetters: []erasure.Forgetter{forgetter{s.exports}, s.metrics}, Logger: s.logger})
+	s.reactor = erasure.New(s.keys, erasure.NewLog(s.store, codec.New(s.keys)), state, erasure.Options{Forgetters: []erasure.Forgetter{forgetter{s.exports}, deadLetterForgetter{s}, s.metrics}, Logger: s.logger})
 	rest := func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 		defer cancel()
