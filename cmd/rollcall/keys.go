@@ -15,13 +15,15 @@ import (
 
 // keysCmd are the commands on the master key, which wraps the keys of the accounts.
 type keysCmd struct {
+	remote
+
 	Status keysStatusCmd `cmd:"" help:"Show how many blocks of keys each master key wraps."`
 	New    keysNewCmd    `cmd:"" help:"Print a new master key."`
 	Rotate keysRotateCmd `cmd:"" help:"Put a new master key in the place of the one in a data folder, which is kept beside it as master.key.old. The next start goes on to it."`
 }
 
 // keysStatusCmd shows the master keys.
-type keysStatusCmd struct{ remote }
+type keysStatusCmd struct{}
 
 var masterKeyColumns = []column[client.MasterKey]{
 	{"id", func(k client.MasterKey) string { return k.ID }},
@@ -30,8 +32,8 @@ var masterKeyColumns = []column[client.MasterKey]{
 }
 
 // Run prints the master keys.
-func (c *keysStatusCmd) Run(ctx context.Context, s *streams) error {
-	api, err := c.client()
+func (c *keysStatusCmd) Run(ctx context.Context, r *remote, s *streams) error {
+	api, err := r.client()
 	if err != nil {
 		return err
 	}
@@ -39,7 +41,7 @@ func (c *keysStatusCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	return printAll(s, c.Output, masterKeyColumns, all...)
+	return printAll(s, r.Output, masterKeyColumns, all...)
 }
 
 // keysNewCmd prints a new master key.
@@ -69,13 +71,12 @@ func newMasterKey(ctx context.Context, service string) (string, error) {
 
 // keysRotateCmd puts a new master key into a data folder.
 type keysRotateCmd struct {
-	Data string `help:"Folder of the service." default:"./data" type:"existingdir" placeholder:"DIR"`
-	KMS  string `name:"kms" help:"Have this key management service seal the new key." placeholder:"URL"`
+	KMS string `name:"kms" help:"Have this key management service seal the new key." placeholder:"URL"`
 }
 
 // Run rotates. A crash in between leaves the old key in its place.
-func (c *keysRotateCmd) Run(ctx context.Context, s *streams) error {
-	file := filepath.Join(c.Data, "master.key")
+func (c *keysRotateCmd) Run(ctx context.Context, r *remote, s *streams) error {
+	file := filepath.Join(r.Data, "master.key")
 	if _, err := keyring.ReadMasterKeyFile(file); err != nil {
 		return err
 	}
