@@ -16,7 +16,7 @@
 // Destroy returns. On a replicated stream the other replicas follow within moments, but the servers' Raft
 // logs still hold the wrapped block as it was once published. The servers compact
 // them two to three minutes after the last write, later under constant writing (when 4 MiB more
-// have been written), and for a server that was stopped before, after its next start.
+// have been written), and for a server that was stopped before, after its next start. No request makes them do so sooner.
 //
 // Servers free the old disk blocks, they do not overwrite them: whoever fears an
 // examination of the raw disk needs an encrypted file system. Encryption at rest by the
