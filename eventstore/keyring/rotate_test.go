@@ -79,7 +79,7 @@ func TestARotationThatIsInterruptedIsResumed(t *testing.T) {
 	n := newNode(t)
 	from, to := newMaster(t), newMaster(t)
 	k := open(t, n.connect(t), from, keyring.Options{BlockSize: 1})
-	ids := newKeys(t, k, 300)
+	ids := newKeys(t, k, 150)
 	sealed := sealAll(t, k, ids)
 	k.Close()
 	old := pieces(wrappedBlocks(t, n.connect(t), ids...))
@@ -129,7 +129,7 @@ func TestInstancesThatGoOnToAnotherMasterKeyOneByOneReadEachOthersKeys(t *testin
 	for i, k := range []*keyring.Keyring{before, after, before, after} {
 		wg.Go(func() {
 			other := []*keyring.Keyring{after, before}[i%2]
-			for j := range 20 {
+			for j := range 8 {
 				mine := sealAll(t, k, newKeys(t, k, 2))
 				checkKeys(t, other, mine)
 				ids := slices.Sorted(maps.Keys(mine))
