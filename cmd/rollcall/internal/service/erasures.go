@@ -2,9 +2,11 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"rollcall/handlers/audit"
+	"rollcall/projections"
 	"rollcall/projections/accountlist/postgres"
 	"rollcall/projections/accountlist/sqlite"
 )
@@ -24,6 +26,9 @@ func (s *Service) standings(ctx context.Context) ([]audit.Standing, error) {
 		return append(all, audit.Standing{Place: listPlace, Through: list.Erased()}), nil
 	}
 	lists, err := s.db.Generations(ctx)
+	if errors.Is(err, projections.ErrUnavailable) { // which is no reason to hide what is known of the keys
+		return append(all, audit.Standing{Place: listPlace, Waits: "the database does not answer, so that it is not known what is left there"}), nil
+	}
 	if err != nil {
 		return nil, err
 	}
