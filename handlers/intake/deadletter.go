@@ -103,7 +103,7 @@ func (s *Service) Drop(ctx context.Context, by access.Principal, id uint64) erro
 
 // discard removes a dead letter for a reason that is no person's.
 func (s *Service) discard(ctx context.Context, d DeadLetter, why string) error {
-	return s.reject(ctx, d, "", why)
+	return s.reject(ctx, d, "rollcall", why)
 }
 
 // reject rejects the command of a dead letter and removes the letter.

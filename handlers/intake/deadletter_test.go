@@ -229,7 +229,7 @@ func TestDeadLettersOfADeletedAccountAreForgottenAndTheirCommandsRejected(t *tes
 	if left := slices.Sorted(maps.Keys(w.dead)); !slices.Equal(left, []uint64{3, 4}) {
 		t.Errorf("the dead letters %v are left", left)
 	}
-	if o := w.outcomes[key(app, "c1")]; o.Status != intake.Rejected || o.Code != intake.CodeDropped {
+	if o := w.outcomes[key(app, "c1")]; o.Status != intake.Rejected || o.Code != intake.CodeDropped || o.Actor == "" {
 		t.Errorf("the command of a letter that is forgotten is %+v", o)
 	}
 	if o, there := w.outcomes[key(app, "c3")]; there {
