@@ -225,6 +225,11 @@ func TestAClusterThatLosesItsLeaderLosesNothing(t *testing.T) {
 	}
 	<-over
 	following()
+	// The node that came back may have a leader elected once more.
+	storetest.Eventually(t, "the cluster tells where the log ends", func() bool {
+		_, err := s.Last(t.Context())
+		return err == nil
+	})
 	c.check(t, s)
 	if err := s.Verify(t.Context()); err != nil {
 		t.Error(err)
