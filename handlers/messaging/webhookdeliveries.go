@@ -112,8 +112,9 @@ func (w *WebhookDeliveries) Get(ctx context.Context, app domain.AppID, hook, id 
 func (w *WebhookDeliveries) List(ctx context.Context, app domain.AppID, hook, before string, limit int) (page []webhook.Delivery, more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
+	subject := deliverySubject(app, hook, "*")
 	consumer, err := w.js.CreateConsumer(ctx, StreamWebhooks, jetstream.ConsumerConfig{
-		FilterSubject: deliverySubject(app, hook, "*"), DeliverPolicy: jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckNonePolicy,
+		FilterSubject: subject, DeliverPolicy: jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckNonePolicy,
 		InactiveThreshold: lookupTimeout, MemoryStorage: true, Replicas: 1,
 	})
 	if err != nil {
@@ -135,12 +136,20 @@ func (w *WebhookDeliveries) List(ctx context.Context, app domain.AppID, hook, be
 		if d.Body = nil; before == "" || d.ID < before {
 			page = append(page, d)
 		}
-		if most := 2 * (limit + 1); len(page) >= most || left == 0 { // what is older than the page is let go now and then
+		over := left == 0
+		if over { // or the last one is on its way to its new place, and is in neither
+			_, end, err := lastMessage(ctx, w.js.Conn(), StreamWebhooks, subject)
+			if err != nil {
+				return nil, false, err
+			}
+			over = end <= d.Revision
+		}
+		if most := 2 * (limit + 1); len(page) >= most || over { // what is older than the page is let go now and then
 			page = newestFirst(page)
 			more = more || len(page) > limit
 			page = page[:min(len(page), limit)]
 		}
-		if left == 0 {
+		if over {
 			return page, more, nil
 		}
 	}
