@@ -56,6 +56,8 @@ type eventData struct {
 	Progress *progressData `json:"progress,omitempty"`
 	Position uint64        `json:"position,omitempty"`
 
+	ErasedUntil uint64 `json:"erased_until,omitempty"`
+
 	Rows        *int64     `json:"rows,omitempty"`
 	Bytes       *int64     `json:"bytes,omitempty"`
 	SHA256      string     `json:"sha256,omitempty"`
@@ -85,7 +87,7 @@ type progressData struct {
 // bytes, sha256, download_url, manifest_url and expires_at; of failed and expired the reason; of recalled
 // the position of the deletion.
 func MarshalEvent(e Event) ([]byte, error) {
-	d := eventData{JobID: e.Job, Position: e.Position, Reason: e.Reason}
+	d := eventData{JobID: e.Job, Position: e.Position, ErasedUntil: e.ErasedUntil, Reason: e.Reason}
 	switch e.Type {
 	case Requested:
 		d.Format, d.Compression, d.UserIDs = e.Spec.Format, e.Spec.Compression, e.Spec.UserIDs
@@ -136,7 +138,7 @@ func UnmarshalEvent(b []byte) (Event, error) {
 	e := Event{
 		ID: c.ID, Type: EventType(name), App: domain.AppID(c.App), Job: d.JobID, Time: c.Time, Actor: c.Actor,
 		CommandID: c.CommandID, CausationID: c.CausationID, CorrelationID: c.CorrelationID, TraceParent: c.TraceParent,
-		MinPosition: d.MinPosition, Attempt: d.Attempt, Position: d.Position, Reason: d.Reason,
+		MinPosition: d.MinPosition, Attempt: d.Attempt, Position: d.Position, ErasedUntil: d.ErasedUntil, Reason: d.Reason,
 	}
 	switch e.Type {
 	case Requested:

@@ -47,7 +47,8 @@ type Event struct {
 	MinPosition uint64     // requested: the end of the log when the job was ordered
 	Attempt     int        // started: its number; interrupted: how many attempts count so far
 	Progress    Progress   // progressed
-	Position    uint64     // progressed, completed: what the file shows; recalled: of the deletion
+	Position    uint64     // started, once it is known, progressed, completed: what the file shows; recalled: of the deletion
+	ErasedUntil uint64     // progressed, completed: accounts that were deleted up to this position are left out
 	Result      FileResult // completed
 	Reason      string     // failed, interrupted, expired: for people
 }

@@ -113,8 +113,7 @@ type Deletion struct {
 // application that shows a position before a deletion, and that does not
 // leave the account out by its user ids, is removed before Forget returns, and its job
 // expires. So is a file that belongs to no completed job and that no attempt in this process is writing. A job that
-// is running is marked, so that its file is removed as soon as it is
-// finished. It may be repeated. One instance at a time calls it, as the one reactor to deletions.
+// is running is marked, so that it begins anew without the account. It may be repeated. One instance at a time calls it, as the one reactor to deletions.
 func (s *Service) Forget(ctx context.Context, app domain.AppID, deletions ...Deletion) error {
 	s.forgetting.Lock() // a mark of a later deletion must not be replaced by one of an earlier
 	defer s.forgetting.Unlock()
@@ -134,10 +133,10 @@ func (s *Service) forget(ctx context.Context, app domain.AppID, d Deletion) erro
 	jobs := s.index.collect(app, func(j Job) bool {
 		switch {
 		case j.Status == StatusCompleted:
-			return j.Position < d.Position
+			return j.erasedUntil < d.Position
 		case !j.Status.Finished() && !j.StartedAt.IsZero():
-			// While its position is unknown it may be an earlier one. Once it is marked it stays so.
-			return j.Position < d.Position && (j.Position == 0 || j.recalled <= j.Position) && j.recalled < d.Position
+			// While it is not known what it leaves out it may be less.
+			return j.erasedUntil < d.Position && j.recalled < d.Position
 		}
 		return false // a job that was never begun takes a position behind the deletion
 	})
@@ -191,5 +190,10 @@ func (s *Service) recall(ctx context.Context, j Job, deletedAt uint64) error {
 	if err != nil {
 		return fmt.Errorf("mark export %s, which may hold a deleted account: %w", j.ID, err)
 	}
-	return s.index.waitFor(ctx, sequence)
+	if err := s.index.waitFor(ctx, sequence); err != nil {
+		return err
+	}
+	j.recalled = max(j.recalled, deletedAt)
+	s.running.recall(j) // so that it does not finish after Forget has returned
+	return nil
 }

@@ -3,7 +3,6 @@ package export_test
 import (
 	"context"
 	"fmt"
-	"iter"
 	"slices"
 	"sync"
 	"time"
@@ -19,8 +18,8 @@ type list struct {
 	position uint64
 	accounts []domain.Account
 
-	failures []error               // of the scans to come
-	gate     func(context.Context) // called before each account is given out, if set
+	failures []error               // of the chunks to come
+	gate     func(context.Context) // called for each account of a chunk before that is given out, if set
 }
 
 const app domain.AppID = "shop"
@@ -46,37 +45,35 @@ func (l *list) App(_ context.Context, id domain.AppID) (domain.App, uint64, erro
 	return domain.App{ID: id}, l.position, nil
 }
 
-func (l *list) Scan(ctx context.Context, s domain.Selection, visit func(domain.Snapshot) error) error {
+func (l *list) Chunk(ctx context.Context, s domain.Stretch) (domain.Chunk, error) {
 	l.mu.Lock()
 	var err error
 	if len(l.failures) > 0 {
 		err, l.failures = l.failures[0], l.failures[1:]
 	}
-	var chosen []domain.Account
+	chunk := domain.Chunk{Position: l.position}
 	for _, a := range l.accounts {
-		if s.UserIDs == nil && s.Filter.Matches(a) || slices.Contains(s.UserIDs, a.UserID) {
-			chosen = append(chosen, a)
+		if s.UserIDs != nil && !slices.Contains(s.UserIDs, a.UserID) || s.Type != "" && a.Type != s.Type {
+			continue
+		}
+		chunk.Total++
+		if s.UserIDs != nil || a.UserID > s.After && len(chunk.Accounts) < s.Limit {
+			chunk.Accounts = append(chunk.Accounts, a)
 		}
 	}
-	snap := domain.Snapshot{Position: l.position, Total: len(chosen), Accounts: l.each(ctx, chosen)}
+	gate := l.gate
 	l.mu.Unlock()
-	if err != nil {
-		return err
+	for range chunk.Accounts {
+		if gate != nil {
+			gate(ctx)
+		}
 	}
-	return visit(snap)
+	return chunk, err
 }
 
-func (l *list) each(ctx context.Context, accounts []domain.Account) iter.Seq2[domain.Account, error] {
-	return func(yield func(domain.Account, error) bool) {
-		for _, a := range accounts {
-			if l.gate != nil {
-				l.gate(ctx)
-			}
-			if !yield(a, nil) {
-				return
-			}
-		}
-	}
+// AccountAt is not asked for, since no account is ever edited.
+func (l *list) AccountAt(_ context.Context, _ domain.AppID, id domain.UserID, revision, position uint64) (domain.Account, bool, error) {
+	return domain.Account{}, false, fmt.Errorf("account %s of revision %d is looked up at %d", id, revision, position)
 }
 
 // remove deletes an account and returns the position of the deletion.

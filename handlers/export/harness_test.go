@@ -43,12 +43,14 @@ type world struct {
 	bucket string // URL of a file store that is not the folder, if set
 	list   *list
 	scan   export.Accounts                 // list, unless a test has another
+	past   export.Past                     // list, unless a test has another
 	wrap   func(export.Files) export.Files // of the file store, if set
 	log    interface {                     // list, unless a test has another
 		export.Log
 		export.Waiter
 	}
 	listed  int // MaxListed of instances, if set
+	chunk   int // ChunkRows of instances, if set
 	observe func(export.Attempt)
 	quota   export.Quota // of instances, if set
 	clock   *clock
@@ -66,7 +68,7 @@ func newWorld(t testing.TB, accounts int) *world {
 	return &world{
 		master: master,
 		url:    storetest.RunServer(t), folder: filepath.Join(t.TempDir(), "exports"),
-		list: l, scan: l, log: l, clock: &clock{}, secret: make([]byte, files.MinSecretBytes),
+		list: l, scan: l, past: l, log: l, clock: &clock{}, secret: make([]byte, files.MinSecretBytes),
 	}
 }
 
@@ -99,9 +101,9 @@ func (w *world) start(t testing.TB) *instance {
 		t.Fatal(err)
 	}
 	if in.Service, err = export.New(export.Config{
-		Events: in.exports, Queue: in.exports, Files: w.through(in.files), Accounts: w.scan, Waiter: w.log, Log: w.log, Sealer: in.keys,
+		Events: in.exports, Queue: in.exports, Files: w.through(in.files), Accounts: w.scan, Past: w.past, Waiter: w.log, Log: w.log, Sealer: in.keys,
 		Logger: slog.New(slog.NewTextHandler(in.log, nil)),
-		Now:    w.clock.now, MaxAttempts: attempts, MaxListed: w.listed, Observe: w.observe, Quota: w.quota,
+		Now:    w.clock.now, MaxAttempts: attempts, MaxListed: w.listed, ChunkRows: w.chunk, Observe: w.observe, Quota: w.quota,
 	}); err != nil {
 		t.Fatal(err)
 	}

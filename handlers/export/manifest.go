@@ -58,7 +58,7 @@ func (n FileName) manifest() FileName {
 func manifestOf(job Job, w *fileWriter, finished time.Time) Manifest {
 	m := Manifest{
 		SchemaVersion: ManifestVersion, JobID: job.ID, App: job.App, File: w.name.Name,
-		Format: job.Spec.Format, Compression: job.Spec.Compression, Position: w.position,
+		Format: job.Spec.Format, Compression: job.Spec.Compression, Position: w.version.position,
 		Rows: w.rows.Load(), Bytes: w.bytes.Load(), SHA256: w.sum(), UserCount: job.Spec.UserCount,
 		StartedAt: w.started.UTC(), FinishedAt: finished.UTC(),
 	}

@@ -74,8 +74,8 @@ type StoredFile struct {
 // Accounts is the account list.
 type Accounts interface {
 	App(ctx context.Context, app domain.AppID) (domain.App, uint64, error)
-	// Scan calls visit once, with the accounts as of exactly one position.
-	Scan(ctx context.Context, s domain.Selection, visit func(domain.Snapshot) error) error
+	// Chunk returns consecutive accounts by user id, as of one position, or those that are named.
+	Chunk(ctx context.Context, s domain.Stretch) (domain.Chunk, error)
 }
 
 // Waiter waits until the account list has reached a position.
@@ -88,13 +88,14 @@ type Log interface {
 	Last(ctx context.Context) (eventstore.Position, error)
 }
 
-// Config tells what a Service works with. All of Events, Queue, Files, Accounts, Waiter, Log
+// Config tells what a Service works with. All of Events, Queue, Files, Accounts, Past, Waiter, Log
 // and Sealer are needed; zero of anything else means the default.
 type Config struct {
 	Events   Events
 	Queue    Queue
 	Files    Files
 	Accounts Accounts
+	Past     Past
 	Waiter   Waiter
 	Log      Log
 	Sealer   Sealer
@@ -105,6 +106,7 @@ type Config struct {
 	MaxAttempts int           // how often a job is tried until it fails: 8
 	MaxWait     time.Duration // how long after its order interrupted attempts do not count: 24 h
 	MaxListed   int           // how many finished jobs of an application are listed: 1,000
+	ChunkRows   int           // how many accounts are read from the list at once: domain.MaxStretch
 	Quota       Quota         // of each application; none when zero
 
 	Now func() time.Time // time.Now
@@ -156,8 +158,8 @@ type Service struct {
 
 // New returns a service.
 func New(cfg Config) (*Service, error) {
-	if cfg.Events == nil || cfg.Queue == nil || cfg.Files == nil || cfg.Accounts == nil || cfg.Waiter == nil || cfg.Log == nil || cfg.Sealer == nil {
-		return nil, errors.New("exports need Events, Queue, Files, Accounts, Waiter, Log and Sealer")
+	if cfg.Events == nil || cfg.Queue == nil || cfg.Files == nil || cfg.Accounts == nil || cfg.Past == nil || cfg.Waiter == nil || cfg.Log == nil || cfg.Sealer == nil {
+		return nil, errors.New("exports need Events, Queue, Files, Accounts, Past, Waiter, Log and Sealer")
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -173,6 +175,7 @@ func New(cfg Config) (*Service, error) {
 	setDefault(&cfg.MaxAttempts, DefaultMaxAttempts)
 	setDefault(&cfg.MaxWait, DefaultMaxWait)
 	setDefault(&cfg.MaxListed, DefaultMaxListed)
+	setDefault(&cfg.ChunkRows, domain.MaxStretch)
 	return &Service{cfg: cfg, index: newIndex(cfg.MaxListed), started: cfg.Now(), spent: make(chan struct{}, 1)}, nil
 }
 
@@ -222,8 +225,11 @@ func (s *Service) followOnce(ctx context.Context) error {
 			return err
 		}
 		job := s.index.apply(e)
-		if job.Status.Finished() || job.mustExpire() {
-			s.running.stop(job)
+		switch {
+		case job.Status.Finished():
+			s.running.stop(job, errOver)
+		case e.Type == Recalled:
+			s.running.recall(job)
 		}
 		if job.Status.Finished() && job.keyID != "" {
 			select {

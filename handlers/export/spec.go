@@ -95,11 +95,6 @@ func (s Spec) checkUsers(add addError) {
 	}
 }
 
-// selection returns what the list is to be scanned for.
-func (s Spec) selection() domain.Selection {
-	return domain.Selection{App: s.App, UserIDs: s.UserIDs, Filter: s.Filter}
-}
-
 // equal tells whether two normalized specs ask for the same.
 func (s Spec) equal(t Spec) bool {
 	return s.App == t.App && s.Format == t.Format && s.Compression == t.Compression && s.Filter == t.Filter &&
