@@ -3,6 +3,7 @@ package export_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -63,6 +65,11 @@ func (h *history) Last(context.Context) (eventstore.Position, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.Position, nil
+}
+
+// PositionAt has an event a minute, the first one a minute behind listtest.Epoch.
+func (h *history) PositionAt(_ context.Context, at time.Time) (eventstore.Position, error) {
+	return eventstore.Position(max(0, at.Sub(listtest.Epoch)/time.Minute)), nil
 }
 
 func (h *history) WaitFor(context.Context, eventstore.Position) error { return nil }
@@ -176,6 +183,12 @@ func TestAnExportIsAReplayOfTheLogAtItsPositionWhateverIsWrittenMeanwhile(t *tes
 			Type: rapid.SampledFrom([]domain.AccountType{"", domain.TypeNormal, domain.TypeAdmin}).Draw(rt, "filter"),
 			Text: rapid.SampledFrom([]string{"", "A", "김"}).Draw(rt, "text"),
 		}}
+		switch last := uint64(h.Position); rapid.IntRange(0, 2).Draw(rt, "as of") {
+		case 1:
+			spec.AsOf.Position = rapid.Uint64Range(max(last, 25)-24, last).Draw(rt, "position")
+		case 2:
+			spec.AsOf.Time = listtest.Epoch.Add(time.Duration(last-rapid.Uint64Range(0, 3).Draw(rt, "back")) * time.Minute)
+		}
 		job, err := in.Order(t.Context(), export.Request{ID: "cmd", Actor: "alice"}, spec)
 		if err != nil {
 			rt.Fatal(err)
@@ -186,6 +199,9 @@ func TestAnExportIsAReplayOfTheLogAtItsPositionWhateverIsWrittenMeanwhile(t *tes
 		if job, err = in.Get(t.Context(), mine, job.ID); err != nil || job.Status != export.StatusCompleted {
 			rt.Fatalf("the export is %s: %s (%v)", job.Status, job.Error, err)
 		}
+		if want := job.Spec.AsOf.Position; want != 0 && job.Position != want || want == 0 && !spec.AsOf.IsZero() {
+			rt.Fatalf("the export of %+v shows position %d", job.Spec.AsOf, job.Position)
+		}
 		links, err := in.Link(t.Context(), job)
 		if err != nil {
 			rt.Fatal(err)
@@ -195,6 +211,31 @@ func TestAnExportIsAReplayOfTheLogAtItsPositionWhateverIsWrittenMeanwhile(t *tes
 			rt.Fatalf("at %d of %d the file is\n%s, want\n%s", job.Position, h.Position, body, want)
 		}
 	})
+}
+
+func TestAMomentThatIsNotInTheLogIsRefused(t *testing.T) {
+	h := newHistory(t)
+	last := h.write(listtest.NewApp(app)...)
+	w := newWorld(t, 0)
+	w.scan, w.log, w.past = h, h, export.NewHistory(h, h.Codec)
+	in := w.start(t)
+	for name, c := range map[string]struct {
+		at   export.Moment
+		want domain.Code
+	}{
+		"a position to come":            {export.Moment{Position: last + 1}, export.CodeAhead},
+		"a time to come":                {export.Moment{Time: time.Now().Add(time.Hour)}, export.CodeAhead},
+		"a time before the first event": {export.Moment{Time: listtest.Epoch}, domain.CodeInvalid},
+	} {
+		if _, err := in.Order(t.Context(), export.Request{ID: "cmd", Actor: "alice"}, export.Spec{App: app, Format: export.CSV, AsOf: c.at}); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %s", name, err, c.want)
+		}
+	}
+	job := in.order(t, "same", export.Spec{AsOf: export.Moment{Time: listtest.Epoch.Add(time.Minute)}})
+	h.write(listtest.NewAccount(app, "ann", "Ann", 0))
+	if again := in.order(t, "same", export.Spec{AsOf: export.Moment{Time: listtest.Epoch.Add(time.Minute)}}); again.ID != job.ID || job.Spec.AsOf.Position != 1 {
+		t.Errorf("ordered as of %+v and then %+v", job.Spec.AsOf, again.Spec.AsOf)
+	}
 }
 
 func TestWhatWasTouchedSinceIsToldByItsPast(t *testing.T) {

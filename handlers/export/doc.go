@@ -2,6 +2,16 @@
 // background, watched, cancelled, and whose file is fetched by a signed URL
 // until it expires.
 //
+// # Position
+//
+// A file shows one position of the log: the end of it when the job first starts, or an earlier one that was
+// asked for. It stays through interruptions. Accounts come by user id, by the bytes of it. What was deleted behind the
+// position is left out, for erasure wins over history, also when it was created again. When an account is deleted
+// while the file is written, the job begins anew: at a position behind that, or at the one that was asked for
+// without the account.
+//
+// # State
+//
 // The state of a job is folded from its events and is kept nowhere else, so that every
 // instance knows every job. A job's file shows exactly one position of the log.
 // The package knows no transport and no store: it declares what it needs of them

@@ -41,7 +41,7 @@ type Event struct {
 
 	CommandID, CausationID, CorrelationID, TraceParent string
 
-	Spec        Spec       // requested, without what its filter searches for
+	Spec        Spec       // requested, with the position of AsOf, without what its filter searches for
 	KeyID       string     // requested: the key that SealedText is sealed with; empty for none
 	SealedText  []byte     // requested: what the filter searches for
 	MinPosition uint64     // requested: the end of the log when the job was ordered

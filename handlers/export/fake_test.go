@@ -92,6 +92,8 @@ func (l *list) Last(context.Context) (eventstore.Position, error) {
 	return eventstore.Position(l.position), nil
 }
 
+func (l *list) PositionAt(context.Context, time.Time) (eventstore.Position, error) { return 0, nil }
+
 func (l *list) WaitFor(_ context.Context, p eventstore.Position) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

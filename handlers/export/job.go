@@ -24,8 +24,14 @@ const (
 // Finished tells whether nothing more is done for the job.
 func (s Status) Finished() bool { return s != StatusQueued && s != StatusRunning }
 
-// Progress counts rows. Total is zero until it is known.
-type Progress struct{ Done, Total int64 }
+// Progress tells how far an attempt has got. What is not known is zero.
+type Progress struct {
+	Done    int64 // accounts that it has gone through
+	Total   int64 // accounts to go through, about
+	Bytes   int64 // of the file
+	PerSec  float64
+	SecLeft float64
+}
 
 // Job is the state of an export. Times are zero for what has not happened.
 type Job struct {

@@ -83,9 +83,10 @@ type Waiter interface {
 	WaitFor(ctx context.Context, position eventstore.Position) error
 }
 
-// Log tells where the log ends.
+// Log tells where the log ends, and where it was at a time, see eventstore.Store.
 type Log interface {
 	Last(ctx context.Context) (eventstore.Position, error)
+	PositionAt(ctx context.Context, t time.Time) (eventstore.Position, error)
 }
 
 // Config tells what a Service works with. All of Events, Queue, Files, Accounts, Past, Waiter, Log

@@ -123,7 +123,10 @@ func (s *Service) fix(ctx context.Context, t *task, job Job) (version, error) {
 	}
 	now := max(uint64(last), job.minPosition, job.recalled)
 	v := version{position: job.Position, erasedUntil: max(now, job.Position)}
-	if job.Position < max(job.recalled, 1) {
+	switch {
+	case !job.Spec.AsOf.IsZero():
+		v.position = job.Spec.AsOf.Position
+	case job.Position < max(job.recalled, 1):
 		v.position = now
 	}
 	s.running.write(t, v.erasedUntil)
@@ -166,6 +169,7 @@ func (s *Service) removeLeftovers(ctx context.Context, job Job) error {
 
 // write writes the accounts to a file, which is not committed yet.
 func (s *Service) write(ctx context.Context, job Job, spec Spec, w *fileWriter) error {
+	w.began = time.Now()
 	defer s.report(ctx, job, w)()
 	scan := scan{list: s.cfg.Accounts, past: s.cfg.Past, spec: spec, position: w.version.position, rows: s.cfg.ChunkRows}
 	for p, err := range scan.pieces(ctx) {

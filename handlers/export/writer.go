@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,8 @@ type fileWriter struct {
 	name    FileName
 	version version
 	started time.Time
+	began   time.Time // to scan
+	skipped int64     // accounts that an earlier attempt has gone through
 	rows    atomic.Int64
 	bytes   atomic.Int64
 	looked  atomic.Int64 // accounts that were gone through
@@ -125,7 +128,14 @@ func (s *Service) report(ctx context.Context, job Job, w *fileWriter) (stop func
 }
 
 func (w *fileWriter) progress() Progress {
-	return Progress{Done: w.looked.Load(), Total: w.total.Load()}
+	p := Progress{Done: w.looked.Load(), Total: w.total.Load(), Bytes: w.bytes.Load()}
+	if took := time.Since(w.began).Seconds(); took > 0 {
+		p.PerSec = math.Round(float64(p.Done-w.skipped) / took)
+	}
+	if p.PerSec > 0 {
+		p.SecLeft = math.Ceil(float64(p.Total-p.Done) / p.PerSec)
+	}
+	return p
 }
 
 func (s *Service) publishProgress(ctx context.Context, job Job, v version, p Progress) error {
