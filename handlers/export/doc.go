@@ -10,6 +10,12 @@
 // while the file is written, the job begins anew: at a position behind that, or at the one that was asked for
 // without the account.
 //
+// # Parts
+//
+// Every 50,000 accounts, or about 4 MiB, an attempt keeps what it has found in the store. The next attempt at the same position goes on from
+// there and writes the same bytes. Parts have no URL, and go with the job, or when an account is deleted that
+// they may hold.
+//
 // # State
 //
 // The state of a job is folded from its events and is kept nowhere else, so that every

@@ -87,12 +87,16 @@ func (s *Service) removeOrphans(ctx context.Context, app domain.AppID, test func
 			continue
 		}
 		job, err := s.load(ctx, f.Name.App, f.Name.Job)
+		p, isPart := partOf(job, f.Name)
 		switch {
 		case errors.Is(err, CodeNotFound):
 		case err != nil:
 			errs = append(errs, err)
 			continue
 		case job.Status == StatusCompleted && job.has(f.Name):
+			continue
+		case isPart && !job.mayUse(p.version): // whoever writes it will not need it either
+		case isPart:
 			continue
 		case job.Status == StatusRunning && s.cfg.Now().Sub(job.lastEvent) < stuckAfter:
 			continue // another instance is writing it; when that died, the next attempt or sweep removes it

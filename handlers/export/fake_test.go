@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"rollcall/domain"
@@ -18,8 +19,9 @@ type list struct {
 	position uint64
 	accounts []domain.Account
 
-	failures []error               // of the chunks to come
-	gate     func(context.Context) // called for each account of a chunk before that is given out, if set
+	given    atomic.Int64                         // accounts
+	failures []error                              // of the chunks to come
+	gate     func(context.Context, domain.UserID) // called for each account of a chunk before that is given out, if set
 }
 
 const app domain.AppID = "shop"
@@ -63,17 +65,18 @@ func (l *list) Chunk(ctx context.Context, s domain.Stretch) (domain.Chunk, error
 	}
 	gate := l.gate
 	l.mu.Unlock()
-	for range chunk.Accounts {
+	l.given.Add(int64(len(chunk.Accounts)))
+	for _, a := range chunk.Accounts {
 		if gate != nil {
-			gate(ctx)
+			gate(ctx, a.UserID)
 		}
 	}
 	return chunk, err
 }
 
-// AccountAt is not asked for, since no account is ever edited.
-func (l *list) AccountAt(_ context.Context, _ domain.AppID, id domain.UserID, revision, position uint64) (domain.Account, bool, error) {
-	return domain.Account{}, false, fmt.Errorf("account %s of revision %d is looked up at %d", id, revision, position)
+// AccountAt is asked for accounts that were created since: none is ever edited.
+func (l *list) AccountAt(context.Context, domain.AppID, domain.UserID, uint64, uint64) (domain.Account, bool, error) {
+	return domain.Account{}, false, nil
 }
 
 // remove deletes an account and returns the position of the deletion.

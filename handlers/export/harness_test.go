@@ -51,6 +51,7 @@ type world struct {
 	}
 	listed  int // MaxListed of instances, if set
 	chunk   int // ChunkRows of instances, if set
+	part    int // PartRows of instances, if set
 	observe func(export.Attempt)
 	quota   export.Quota // of instances, if set
 	clock   *clock
@@ -103,7 +104,7 @@ func (w *world) start(t testing.TB) *instance {
 	if in.Service, err = export.New(export.Config{
 		Events: in.exports, Queue: in.exports, Files: w.through(in.files), Accounts: w.scan, Past: w.past, Waiter: w.log, Log: w.log, Sealer: in.keys,
 		Logger: slog.New(slog.NewTextHandler(in.log, nil)),
-		Now:    w.clock.now, MaxAttempts: attempts, MaxListed: w.listed, ChunkRows: w.chunk, Observe: w.observe, Quota: w.quota,
+		Now:    w.clock.now, MaxAttempts: attempts, MaxListed: w.listed, ChunkRows: w.chunk, PartRows: w.part, Observe: w.observe, Quota: w.quota,
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -268,14 +269,19 @@ func filesOf(j export.Job) []string {
 	return []string{name, name + ".manifest.json"}
 }
 
-// hold makes scans stop before an account until the returned function is called; reached is closed
-// when the first one gets there.
+// hold makes the list stop before an account, counted from now, until the returned function is called; reached is closed
+// when the first reader gets there.
 func (l *list) hold(at int) (reached <-chan struct{}, release func()) {
+	var n atomic.Int64
+	return l.holdIf(func(domain.UserID) bool { return n.Add(1) >= int64(at) })
+}
+
+// holdIf is hold before accounts that a test picks.
+func (l *list) holdIf(pick func(domain.UserID) bool) (reached <-chan struct{}, release func()) {
 	arrived, open := make(chan struct{}), make(chan struct{})
 	var once sync.Once
-	var n atomic.Int64
-	l.gate = func(ctx context.Context) {
-		if n.Add(1) < int64(at) {
+	l.gate = func(ctx context.Context, id domain.UserID) {
+		if !pick(id) {
 			return
 		}
 		once.Do(func() { close(arrived) })

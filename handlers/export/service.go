@@ -46,6 +46,8 @@ type Files interface {
 	// Create begins a file, which cannot be read before it is committed and then replaces one of
 	// the same name.
 	Create(ctx context.Context, name FileName) (Upload, error)
+	// Open reads a file that is committed, until ctx ends.
+	Open(ctx context.Context, name FileName) (io.ReadCloser, error)
 	// Delete removes a file; one that is not there is no error.
 	Delete(ctx context.Context, name FileName) error
 	// All yields what is kept, leftovers of broken uploads too: of a job, or of all jobs of an
@@ -107,6 +109,7 @@ type Config struct {
 	MaxAttempts int           // how often a job is tried until it fails: 8
 	MaxWait     time.Duration // how long after its order interrupted attempts do not count: 24 h
 	MaxListed   int           // how many finished jobs of an application are listed: 1,000
+	PartRows    int           // after how many accounts an attempt keeps what it has, for the next to go on from: 50,000
 	ChunkRows   int           // how many accounts are read from the list at once: domain.MaxStretch
 	Quota       Quota         // of each application; none when zero
 
@@ -143,6 +146,7 @@ const (
 	DefaultMaxAttempts = 8
 	DefaultMaxWait     = 24 * time.Hour
 	DefaultMaxListed   = 1000
+	DefaultPartRows    = 50_000
 )
 
 // Service orders, does, watches and ends exports. It is safe for concurrent use. Run must
@@ -176,6 +180,7 @@ func New(cfg Config) (*Service, error) {
 	setDefault(&cfg.MaxAttempts, DefaultMaxAttempts)
 	setDefault(&cfg.MaxWait, DefaultMaxWait)
 	setDefault(&cfg.MaxListed, DefaultMaxListed)
+	setDefault(&cfg.PartRows, DefaultPartRows)
 	setDefault(&cfg.ChunkRows, domain.MaxStretch)
 	return &Service{cfg: cfg, index: newIndex(cfg.MaxListed), started: cfg.Now(), spent: make(chan struct{}, 1)}, nil
 }

@@ -60,7 +60,8 @@ func (s *Service) conclude(ctx context.Context, job Job, stopped, err error) (At
 	case err == nil:
 		return AttemptCompleted, nil
 	case errors.Is(stopped, errOver):
-		return AttemptOver, s.keepPromise(context.WithoutCancel(ctx), job.App, job.ID)
+		ctx = context.WithoutCancel(ctx)
+		return AttemptOver, errors.Join(s.keepPromise(ctx, job.App, job.ID), s.removeParts(ctx, job))
 	case ctx.Err() != nil:
 		s.interrupt(ctx, job, reasonStopped)
 		return AttemptRepeated, context.Cause(ctx)
@@ -86,14 +87,15 @@ func (s *Service) attempt(ctx context.Context, t *task, job *Job) error {
 	if _, err := s.cfg.Events.Publish(ctx, started, false); err != nil {
 		return fmt.Errorf("%w: tell that the export starts: %w", errLog, err)
 	}
-	if err := s.removeLeftovers(ctx, *job); err != nil {
+	before, parts, err := s.tidy(ctx, *job)
+	if err != nil {
 		return err
 	}
 	spec, err := s.selection(ctx, *job)
 	if err != nil {
 		return err
 	}
-	v, err := s.fix(ctx, t, *job)
+	v, err := s.fix(ctx, t, *job, before, parts)
 	if err != nil {
 		return err
 	}
@@ -102,7 +104,7 @@ func (s *Service) attempt(ctx context.Context, t *task, job *Job) error {
 		return err
 	}
 	w.version, w.started = v, started.Time
-	if err = s.write(ctx, *job, spec, w); err != nil {
+	if err = s.write(ctx, *job, spec, w, parts); err != nil {
 		w.abort()
 		return err
 	}
@@ -113,8 +115,8 @@ func (s *Service) attempt(ctx context.Context, t *task, job *Job) error {
 	return nil
 }
 
-// fix decides which version of the file an attempt writes, tells it, and waits for the list to be that far.
-func (s *Service) fix(ctx context.Context, t *task, job Job) (version, error) {
+// fix decides which version of the file an attempt writes, that of the parts before where there are any, tells it, and waits for the list to be that far.
+func (s *Service) fix(ctx context.Context, t *task, job Job, before version, parts int) (version, error) {
 	// The end of the log is read after the job is known to run. What was deleted before it is not in
 	// the file; of a deletion behind it Forget finds the running job.
 	last, err := s.cfg.Log.Last(ctx)
@@ -124,6 +126,8 @@ func (s *Service) fix(ctx context.Context, t *task, job Job) (version, error) {
 	now := max(uint64(last), job.minPosition, job.recalled)
 	v := version{position: job.Position, erasedUntil: max(now, job.Position)}
 	switch {
+	case parts > 0:
+		v = before
 	case !job.Spec.AsOf.IsZero():
 		v.position = job.Spec.AsOf.Position
 	case job.Position < max(job.recalled, 1):
@@ -154,32 +158,32 @@ func (s *Service) selection(ctx context.Context, job Job) (Spec, error) {
 	return job.Spec, err
 }
 
-// removeLeftovers removes what earlier attempts at a job have left.
-func (s *Service) removeLeftovers(ctx context.Context, job Job) error {
-	for f, err := range s.cfg.Files.All(ctx, job.App, job.ID) {
-		if err == nil {
-			err = s.cfg.Files.Delete(ctx, f.Name)
-		}
-		if err != nil {
-			return fmt.Errorf("%w: remove what an earlier attempt left: %w", errStore, err)
-		}
-	}
-	return nil
-}
-
-// write writes the accounts to a file, which is not committed yet.
-func (s *Service) write(ctx context.Context, job Job, spec Spec, w *fileWriter) error {
-	w.began = time.Now()
-	defer s.report(ctx, job, w)()
+// write writes the accounts to a file, which is not committed yet. Those of parts come first.
+func (s *Service) write(ctx context.Context, job Job, spec Spec, w *fileWriter, parts int) error {
 	scan := scan{list: s.cfg.Accounts, past: s.cfg.Past, spec: spec, position: w.version.position, rows: s.cfg.ChunkRows}
-	for p, err := range scan.pieces(ctx) {
-		if err != nil {
-			return err
+	for p, err := range s.kept(ctx, job, w.version, parts) {
+		if err == nil {
+			err = w.add(p.accounts)
 		}
-		if err := w.add(p.accounts); err != nil {
+		if err != nil {
 			return err
 		}
 		w.took(p)
+		scan.after = p.last
+	}
+	w.skip()
+	defer s.report(ctx, job, w)()
+	k := keeper{service: s, job: job, next: part{w.version, parts}, rows: s.cfg.PartRows}
+	defer k.wait()
+	for p, err := range scan.pieces(ctx) {
+		if err == nil {
+			err = w.add(p.accounts)
+		}
+		if err != nil {
+			return err
+		}
+		w.took(p)
+		k.add(ctx, p)
 	}
 	return w.enc.End()
 }
@@ -229,7 +233,7 @@ func (s *Service) settle(ctx context.Context, e Event, name FileName) error {
 		return s.expire(ctx, now, reasonErased)
 	}
 	if now.completedBy == e.ID || (now.Status == StatusCompleted && now.File() == name) {
-		return s.keepPromise(ctx, e.App, e.Job)
+		return errors.Join(s.keepPromise(ctx, e.App, e.Job), s.removeParts(ctx, now))
 	}
 	return s.remove(ctx, name)
 }
@@ -277,6 +281,9 @@ func (s *Service) fail(ctx context.Context, job Job, cause error) error {
 	e.Reason = forPeople(cause)
 	if _, err := s.cfg.Events.Publish(ctx, e, true); err != nil && !errors.Is(err, ErrExists) {
 		return fmt.Errorf("tell that export %s failed: %w", job.ID, err)
+	}
+	if err := s.removeParts(ctx, job); err != nil {
+		s.cfg.Logger.Warn("parts of an export are removed by the next sweep", "app", job.App, "job", job.ID, "error", err)
 	}
 	s.cfg.Logger.Error("an export failed", "app", job.App, "job", job.ID, "reason", e.Reason, "error", cause)
 	return nil

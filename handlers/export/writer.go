@@ -62,6 +62,9 @@ func (w *fileWriter) add(accounts []domain.Account) error {
 	return nil
 }
 
+// skip notes that the scan begins here, behind what was kept.
+func (w *fileWriter) skip() { w.began, w.skipped = time.Now(), w.looked.Load() }
+
 // took notes how far the scan has got.
 func (w *fileWriter) took(p piece) {
 	w.total.Store(max(p.total, w.looked.Add(p.looked)))

@@ -188,6 +188,15 @@ func (s *Store) Create(ctx context.Context, name export.FileName) (export.Upload
 	return u, nil
 }
 
+// Open reads a file that is committed.
+func (s *Store) Open(ctx context.Context, name export.FileName) (io.ReadCloser, error) {
+	r, err := s.bucket.NewReader(ctx, key(name), nil)
+	if err != nil {
+		return nil, explain(err)
+	}
+	return r, nil
+}
+
 // Delete removes a file, or an upload that All gave.
 func (s *Store) Delete(ctx context.Context, name export.FileName) error {
 	ctx, cancel := s.bounded(ctx)
