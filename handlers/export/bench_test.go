@@ -34,7 +34,7 @@ func (l *endless) Chunk(_ context.Context, s domain.Stretch) (domain.Chunk, erro
 		}
 		next = n + 1
 	}
-	chunk := domain.Chunk{Position: l.position, Total: l.rows}
+	chunk := domain.Chunk{Position: l.position, Total: l.rows, Accounts: make([]domain.Account, 0, s.Limit)}
 	for ; next < l.rows && len(chunk.Accounts) < s.Limit; next++ {
 		a := l.pool[next%len(l.pool)]
 		a.UserID, a.Revision = domain.UserID(fmt.Sprintf("%09d", next)), 1

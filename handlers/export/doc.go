@@ -12,7 +12,7 @@
 //
 // # Parts
 //
-// Every 50,000 accounts, or about 4 MiB, an attempt keeps what it has found in the store. The next attempt at the same position goes on from
+// Every 50,000 accounts, or about 1 MiB, an attempt keeps what it has found in the store. The next attempt at the same position goes on from
 // there and writes the same bytes. Parts have no URL, and go with the job, or when an account is deleted that
 // they may hold.
 //
@@ -51,7 +51,7 @@
 //
 // A parquet file has a column a field: UTF8, with a dictionary where the values are few, numbers without
 // sign, TIMESTAMP in nanoseconds UTC. A field that an account may lack is nullable. A row group holds at most
-// 122,880 accounts and about 12 MiB of text.
+// 122,880 accounts and about 6 MiB of text.
 //
 // # Compression
 //

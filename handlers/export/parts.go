@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -93,7 +94,7 @@ func (s *Service) removeParts(ctx context.Context, job Job) error {
 }
 
 // partBytes is how large the accounts of a part are at most, about.
-const partBytes = 4 << 20
+const partBytes = 1 << 20
 
 // keeper keeps what an attempt finds, in parts. It is used by one goroutine.
 type keeper struct {
@@ -105,6 +106,7 @@ type keeper struct {
 	looked  int64
 	count   uint64
 	records []byte
+	packed  []byte // of the part before
 	last    domain.UserID
 	keeping chan error // of the part before, nil when there is none
 	broken  bool       // a part could not be kept, so none that follows is of use
@@ -135,9 +137,10 @@ func (k *keeper) finish(ctx context.Context) {
 	head = binary.AppendUvarint(head, k.count)
 	head = binary.AppendUvarint(head, uint64(len(k.last)))
 	head = append(head, k.last...)
-	packed, name := s2.Encode(nil, append(head, k.records...)), k.next.name(k.job)
-	k.keeping = make(chan error, 1)
-	go func(done chan<- error) { done <- k.service.keep(ctx, name, packed) }(k.keeping)
+	k.packed = s2.Encode(k.packed[:cap(k.packed)], k.records)
+	name, packed, done := k.next.name(k.job), k.packed, make(chan error, 1)
+	go func() { done <- k.service.keep(ctx, name, head, packed) }()
+	k.keeping = done
 	k.next.index++
 	k.looked, k.count, k.records = 0, 0, k.records[:0]
 }
@@ -148,19 +151,22 @@ func (k *keeper) wait() {
 		return
 	}
 	if err := <-k.keeping; err != nil {
-		k.broken, k.records = true, nil
+		k.broken, k.records, k.packed = true, nil, nil
 		k.service.cfg.Logger.Warn("a part of an export cannot be kept; if the worker ends it goes on from the part before", "app", k.job.App, "job", k.job.ID, "error", err)
 	}
 	k.keeping = nil
 }
 
 // keep keeps a part.
-func (s *Service) keep(ctx context.Context, name FileName, data []byte) error {
+func (s *Service) keep(ctx context.Context, name FileName, head, packed []byte) error {
 	upload, err := s.cfg.Files.Create(ctx, name)
 	if err != nil {
 		return err
 	}
-	if _, err = upload.Write(data); err == nil {
+	if _, err = upload.Write(head); err == nil {
+		_, err = upload.Write(packed)
+	}
+	if err == nil {
 		err = upload.Commit()
 	}
 	if err != nil {
@@ -190,18 +196,18 @@ func (s *Service) readPart(ctx context.Context, name FileName) (p piece, err err
 		return piece{}, err
 	}
 	defer file.Close()
-	packed, err := io.ReadAll(file)
+	data, err := io.ReadAll(file)
 	if err != nil {
 		return piece{}, err
 	}
-	data, err := s2.Decode(nil, packed)
-	if err != nil {
-		return piece{}, fmt.Errorf("%w: %w", errRecord, err)
+	head := records{left: string(data)}
+	p.looked = int64(head.number())
+	n := head.number()
+	p.last = domain.UserID(head.text())
+	if data, err = s2.Decode(nil, data[len(data)-len(head.left):]); err != nil || head.failed {
+		return piece{}, errors.Join(errRecord, err)
 	}
 	r := records{left: string(data)}
-	p.looked = int64(r.number())
-	n := r.number()
-	p.last = domain.UserID(r.text())
 	for i := uint64(0); i < n && !r.failed; i++ {
 		p.accounts = append(p.accounts, r.account(name.App))
 	}

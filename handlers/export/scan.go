@@ -35,7 +35,7 @@ type piece struct {
 func (s *scan) pieces(ctx context.Context) iter.Seq2[piece, error] {
 	return func(yield func(piece, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
-		ahead := make(chan piece, 1)
+		ahead := make(chan piece)
 		var failed error
 		var reader sync.WaitGroup
 		reader.Go(func() {

@@ -110,7 +110,7 @@ type Config struct {
 	MaxWait     time.Duration // how long after its order interrupted attempts do not count: 24 h
 	MaxListed   int           // how many finished jobs of an application are listed: 1,000
 	PartRows    int           // after how many accounts an attempt keeps what it has, for the next to go on from: 50,000
-	ChunkRows   int           // how many accounts are read from the list at once: domain.MaxStretch
+	ChunkRows   int           // how many accounts are read from the list at once: 1,000
 	Quota       Quota         // of each application; none when zero
 
 	Now func() time.Time // time.Now
@@ -147,6 +147,7 @@ const (
 	DefaultMaxWait     = 24 * time.Hour
 	DefaultMaxListed   = 1000
 	DefaultPartRows    = 50_000
+	DefaultChunkRows   = 1000
 )
 
 // Service orders, does, watches and ends exports. It is safe for concurrent use. Run must
@@ -181,7 +182,7 @@ func New(cfg Config) (*Service, error) {
 	setDefault(&cfg.MaxWait, DefaultMaxWait)
 	setDefault(&cfg.MaxListed, DefaultMaxListed)
 	setDefault(&cfg.PartRows, DefaultPartRows)
-	setDefault(&cfg.ChunkRows, domain.MaxStretch)
+	setDefault(&cfg.ChunkRows, DefaultChunkRows)
 	return &Service{cfg: cfg, index: newIndex(cfg.MaxListed), started: cfg.Now(), spent: make(chan struct{}, 1)}, nil
 }
 
