@@ -20,6 +20,7 @@ type list struct {
 	accounts []domain.Account
 
 	given    atomic.Int64                         // accounts
+	others   bool                                 // every application has these accounts
 	failures []error                              // of the chunks to come
 	gate     func(context.Context, domain.UserID) // called for each account of a chunk before that is given out, if set
 }
@@ -41,7 +42,7 @@ func newList(n int) *list {
 }
 
 func (l *list) App(_ context.Context, id domain.AppID) (domain.App, uint64, error) {
-	if id != app {
+	if id != app && !l.others {
 		return domain.App{}, 0, &domain.Rejection{Code: domain.CodeAppNotFound, Detail: "there is no such application"}
 	}
 	return domain.App{ID: id}, l.position, nil

@@ -156,6 +156,7 @@ type Service struct {
 	cfg        Config
 	index      *index
 	running    running
+	turns      turns
 	admission  admission
 	forgetting sync.Mutex
 	started    time.Time

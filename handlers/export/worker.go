@@ -13,11 +13,16 @@ import (
 // Work does a job that the queue hands out. Nil means that the queue is done
 // with it: completed, failed for good, cancelled, or not there at all. An error is temporary: the
 // same job is to be handed out again after a pause, and goes on at the same position. A job that was tried MaxAttempts
-// times fails.
+// times fails. A *Later tells that it gives way to jobs of other applications, and is to go back to the queue.
 //
 // An attempt that ends by the end of ctx, or because an account was deleted that it may have written, does not count, nor does one
 // that the account list, the file store or the log was not available to within MaxWait of the order.
 func (s *Service) Work(ctx context.Context, app domain.AppID, id string) error {
+	end, err := s.takeTurn(app)
+	if err != nil {
+		return err
+	}
+	defer end()
 	for {
 		err := s.workOnce(ctx, app, id)
 		if !errors.Is(err, errRecalled) {

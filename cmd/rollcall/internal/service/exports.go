@@ -60,7 +60,7 @@ func (s *Service) runExports() {
 	s.run("the check of the exports' store", s.checkFiles)
 	s.run("the worker of exports", func(ctx context.Context) error {
 		return s.queue.RunExportWorker(ctx, messaging.ExportWorkerConfig{
-			Work: s.exports.Work, AckWait: exportAckWait, Logger: s.logger,
+			Work: s.exports.Work, Concurrency: s.cfg.ExportsAtOnce, AckWait: exportAckWait, Logger: s.logger,
 		})
 	})
 }
