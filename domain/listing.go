@@ -138,3 +138,35 @@ type Snapshot struct {
 	// Accounts yields the accounts by user id, once.
 	Accounts iter.Seq2[Account, error]
 }
+
+// Stretch asks for accounts of an application by user id: those named, or else those that follow a user id.
+type Stretch struct {
+	App     AppID
+	UserIDs []UserID    // at most MaxStretch, in any order; After and Limit do not count then
+	Type    AccountType // empty for both
+	After   UserID      // empty for the beginning
+	Limit   int         // 1 to MaxStretch
+}
+
+// MaxStretch bounds the accounts of a Chunk.
+const MaxStretch = 2000
+
+// Check returns a *Rejection that names each field that is out of bounds.
+func (s Stretch) Check() error {
+	var bad checks
+	if len(s.UserIDs) > MaxStretch {
+		bad.add("user_ids", CodeTooLong, "at most %d", MaxStretch)
+	}
+	if len(s.UserIDs) == 0 && (s.Limit < 1 || s.Limit > MaxStretch) {
+		bad.add("limit", CodeBadValue, "1 to %d", MaxStretch)
+	}
+	Filter{Type: s.Type}.check(&bad)
+	return bad.err("the stretch")
+}
+
+// Chunk is a stretch of a list as of exactly one position of the log.
+type Chunk struct {
+	Position uint64
+	Accounts []Account // by user id; fewer than the limit only at the end
+	Total    int       // how many accounts the application has of the type
+}

@@ -64,6 +64,7 @@ type exportCreateCmd struct {
 	Type        string   `help:"Only accounts of this type: normal or admin."`
 	Q           string   `help:"Only accounts with this text in the user id or nickname." placeholder:"TEXT"`
 	Fields      []string `help:"Only these fields; all unless told." placeholder:"FIELD,…"`
+	AsOf        string   `help:"As the accounts were at this time or position, without those that were deleted since." placeholder:"TIME|POSITION"`
 	Watch       bool     `help:"Follow the export until it is finished."`
 	Wait        bool     `help:"The same as --watch."`
 	// Download implies Watch.
@@ -76,7 +77,7 @@ func (c *exportCreateCmd) Run(ctx context.Context, r *remote, s *streams) error 
 	if err != nil {
 		return err
 	}
-	order := client.ExportOrder{Format: c.Format, Compression: c.Compression, UserIDs: c.UserID, Fields: c.Fields}
+	order := client.ExportOrder{Format: c.Format, Compression: c.Compression, UserIDs: c.UserID, Fields: c.Fields, AsOf: c.AsOf}
 	if c.Type != "" || c.Q != "" {
 		order.Filter = &client.ExportFilter{Type: c.Type, Text: c.Q}
 	}

@@ -3,7 +3,6 @@ package export_test
 import (
 	"context"
 	"fmt"
-	"iter"
 	"math/rand/v2"
 	"runtime"
 	"strconv"
@@ -23,22 +22,25 @@ type endless struct {
 	high atomic.Uint64 // most bytes of heap in use
 }
 
-func (l *endless) Scan(_ context.Context, _ domain.Selection, visit func(domain.Snapshot) error) error {
-	var accounts iter.Seq2[domain.Account, error] = func(yield func(domain.Account, error) bool) {
-		for i := range l.rows {
-			if i%10_000 == 0 {
-				var m runtime.MemStats
-				runtime.ReadMemStats(&m)
-				l.high.Store(max(l.high.Load(), m.HeapInuse))
-			}
-			a := l.pool[i%len(l.pool)]
-			a.Revision = uint64(i) + 1
-			if !yield(a, nil) {
-				return
-			}
+func (l *endless) Chunk(_ context.Context, s domain.Stretch) (domain.Chunk, error) {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	l.high.Store(max(l.high.Load(), m.HeapInuse))
+	next := 0
+	if s.After != "" {
+		n, err := strconv.Atoi(string(s.After))
+		if err != nil {
+			return domain.Chunk{}, err
 		}
+		next = n + 1
 	}
-	return visit(domain.Snapshot{Position: l.position, Total: l.rows, Accounts: accounts})
+	chunk := domain.Chunk{Position: l.position, Total: l.rows, Accounts: make([]domain.Account, 0, s.Limit)}
+	for ; next < l.rows && len(chunk.Accounts) < s.Limit; next++ {
+		a := l.pool[next%len(l.pool)]
+		a.UserID, a.Revision = domain.UserID(fmt.Sprintf("%09d", next)), 1
+		chunk.Accounts = append(chunk.Accounts, a)
+	}
+	return chunk, nil
 }
 
 // varied returns n accounts whose texts compress no better than those of people.

@@ -50,11 +50,15 @@ type eventData struct {
 	UserIDs     []domain.UserID `json:"user_ids,omitempty"`
 	Filter      *filterData     `json:"filter,omitempty"`
 	MinPosition uint64          `json:"min_position,omitempty"`
+	AsOf        uint64          `json:"as_of,omitempty"`
+	AsOfTime    *time.Time      `json:"as_of_time,omitempty"`
 
 	Attempt int `json:"attempt,omitempty"`
 
 	Progress *progressData `json:"progress,omitempty"`
 	Position uint64        `json:"position,omitempty"`
+
+	ErasedUntil uint64 `json:"erased_until,omitempty"`
 
 	Rows        *int64     `json:"rows,omitempty"`
 	Bytes       *int64     `json:"bytes,omitempty"`
@@ -74,22 +78,28 @@ type filterData struct {
 }
 
 type progressData struct {
-	Done  int64 `json:"done"`
-	Total int64 `json:"total"`
+	Done    int64   `json:"done"`
+	Total   int64   `json:"total"`
+	Bytes   int64   `json:"bytes,omitempty"`
+	PerSec  float64 `json:"rows_per_second,omitempty"`
+	SecLeft float64 `json:"seconds_left,omitempty"`
 }
 
 // MarshalEvent returns the event as a CloudEvent in structured JSON, in which
-// data holds job_id and, by type: of requested the spec, without the text that its filter searches
-// for unless it is sealed; of started the attempt; of interrupted the attempts that count and the reason; of
-// progressed the progress and position; of completed position, format, rows,
+// data holds job_id and, by type: of requested the spec, with as_of as a position and as_of_time where a time was told, without the text that its filter searches
+// for unless it is sealed; of started the attempt and, once it is known, the position; of interrupted the attempts that count and the reason; of
+// progressed the progress, position and erased_until; of completed position, erased_until, format, rows,
 // bytes, sha256, download_url, manifest_url and expires_at; of failed and expired the reason; of recalled
 // the position of the deletion.
 func MarshalEvent(e Event) ([]byte, error) {
-	d := eventData{JobID: e.Job, Position: e.Position, Reason: e.Reason}
+	d := eventData{JobID: e.Job, Position: e.Position, ErasedUntil: e.ErasedUntil, Reason: e.Reason}
 	switch e.Type {
 	case Requested:
 		d.Format, d.Compression, d.UserIDs = e.Spec.Format, e.Spec.Compression, e.Spec.UserIDs
-		d.MinPosition = e.MinPosition
+		d.MinPosition, d.AsOf = e.MinPosition, e.Spec.AsOf.Position
+		if t := e.Spec.AsOf.Time.UTC(); !t.IsZero() {
+			d.AsOfTime = &t
+		}
 		for _, f := range e.Spec.Fields {
 			d.Fields = append(d.Fields, f.String())
 		}
@@ -99,7 +109,7 @@ func MarshalEvent(e Event) ([]byte, error) {
 	case Started, Interrupted:
 		d.Attempt = e.Attempt
 	case Progressed:
-		d.Progress = &progressData{Done: e.Progress.Done, Total: e.Progress.Total}
+		d.Progress = new(progressData(e.Progress))
 	case Completed:
 		r, expires := e.Result, e.Result.ExpiresAt.UTC()
 		d.Format, d.Rows, d.Bytes, d.SHA256 = e.Spec.Format, &r.Rows, &r.Bytes, r.SHA256
@@ -136,11 +146,14 @@ func UnmarshalEvent(b []byte) (Event, error) {
 	e := Event{
 		ID: c.ID, Type: EventType(name), App: domain.AppID(c.App), Job: d.JobID, Time: c.Time, Actor: c.Actor,
 		CommandID: c.CommandID, CausationID: c.CausationID, CorrelationID: c.CorrelationID, TraceParent: c.TraceParent,
-		MinPosition: d.MinPosition, Attempt: d.Attempt, Position: d.Position, Reason: d.Reason,
+		MinPosition: d.MinPosition, Attempt: d.Attempt, Position: d.Position, ErasedUntil: d.ErasedUntil, Reason: d.Reason,
 	}
 	switch e.Type {
 	case Requested:
 		e.Spec = Spec{App: e.App, Format: d.Format, Compression: d.Compression, UserIDs: d.UserIDs, UserCount: len(d.UserIDs)}
+		if e.Spec.AsOf.Position = d.AsOf; d.AsOfTime != nil {
+			e.Spec.AsOf.Time = *d.AsOfTime
+		}
 		if d.Filter != nil {
 			e.Spec.Filter.Type, e.KeyID, e.SealedText = d.Filter.Type, d.Filter.KeyID, d.Filter.SealedText
 		}
@@ -153,7 +166,7 @@ func UnmarshalEvent(b []byte) (Event, error) {
 		}
 	case Progressed:
 		if d.Progress != nil {
-			e.Progress = Progress{Done: d.Progress.Done, Total: d.Progress.Total}
+			e.Progress = Progress(*d.Progress)
 		}
 	case Completed:
 		if d.Rows == nil || d.Bytes == nil || d.ExpiresAt == nil {

@@ -2,6 +2,22 @@
 // background, watched, cancelled, and whose file is fetched by a signed URL
 // until it expires.
 //
+// # Position
+//
+// A file shows one position of the log: the end of it when the job first starts, or an earlier one that was
+// asked for. It stays through interruptions. Accounts come by user id, by the bytes of it. What was deleted behind the
+// position is left out, for erasure wins over history, also when it was created again. When an account is deleted
+// while the file is written, the job begins anew: at a position behind that, or at the one that was asked for
+// without the account.
+//
+// # Parts
+//
+// Every 50,000 accounts, or about 1 MiB, an attempt keeps what it has found in the store. The next attempt at the same position goes on from
+// there and writes the same bytes. Parts have no URL, and go with the job, or when an account is deleted that
+// they may hold.
+//
+// # State
+//
 // The state of a job is folded from its events and is kept nowhere else, so that every
 // instance knows every job. A job's file shows exactly one position of the log.
 // The package knows no transport and no store: it declares what it needs of them
@@ -35,7 +51,7 @@
 //
 // A parquet file has a column a field: UTF8, with a dictionary where the values are few, numbers without
 // sign, TIMESTAMP in nanoseconds UTC. A field that an account may lack is nullable. A row group holds at most
-// 122,880 accounts and about 12 MiB of text.
+// 122,880 accounts and about 6 MiB of text.
 //
 // # Compression
 //

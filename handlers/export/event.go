@@ -41,13 +41,14 @@ type Event struct {
 
 	CommandID, CausationID, CorrelationID, TraceParent string
 
-	Spec        Spec       // requested, without what its filter searches for
+	Spec        Spec       // requested, with the position of AsOf, without what its filter searches for
 	KeyID       string     // requested: the key that SealedText is sealed with; empty for none
 	SealedText  []byte     // requested: what the filter searches for
 	MinPosition uint64     // requested: the end of the log when the job was ordered
 	Attempt     int        // started: its number; interrupted: how many attempts count so far
 	Progress    Progress   // progressed
-	Position    uint64     // progressed, completed: what the file shows; recalled: of the deletion
+	Position    uint64     // started, once it is known, progressed, completed: what the file shows; recalled: of the deletion
+	ErasedUntil uint64     // progressed, completed: accounts that were deleted up to this position are left out
 	Result      FileResult // completed
 	Reason      string     // failed, interrupted, expired: for people
 }

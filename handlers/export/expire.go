@@ -87,12 +87,16 @@ func (s *Service) removeOrphans(ctx context.Context, app domain.AppID, test func
 			continue
 		}
 		job, err := s.load(ctx, f.Name.App, f.Name.Job)
+		p, isPart := partOf(job, f.Name)
 		switch {
 		case errors.Is(err, CodeNotFound):
 		case err != nil:
 			errs = append(errs, err)
 			continue
 		case job.Status == StatusCompleted && job.has(f.Name):
+			continue
+		case isPart && !job.mayUse(p.version): // whoever writes it will not need it either
+		case isPart:
 			continue
 		case job.Status == StatusRunning && s.cfg.Now().Sub(job.lastEvent) < stuckAfter:
 			continue // another instance is writing it; when that died, the next attempt or sweep removes it
@@ -113,8 +117,7 @@ type Deletion struct {
 // application that shows a position before a deletion, and that does not
 // leave the account out by its user ids, is removed before Forget returns, and its job
 // expires. So is a file that belongs to no completed job and that no attempt in this process is writing. A job that
-// is running is marked, so that its file is removed as soon as it is
-// finished. It may be repeated. One instance at a time calls it, as the one reactor to deletions.
+// is running is marked, so that it begins anew without the account. It may be repeated. One instance at a time calls it, as the one reactor to deletions.
 func (s *Service) Forget(ctx context.Context, app domain.AppID, deletions ...Deletion) error {
 	s.forgetting.Lock() // a mark of a later deletion must not be replaced by one of an earlier
 	defer s.forgetting.Unlock()
@@ -134,10 +137,10 @@ func (s *Service) forget(ctx context.Context, app domain.AppID, d Deletion) erro
 	jobs := s.index.collect(app, func(j Job) bool {
 		switch {
 		case j.Status == StatusCompleted:
-			return j.Position < d.Position
+			return j.erasedUntil < d.Position
 		case !j.Status.Finished() && !j.StartedAt.IsZero():
-			// While its position is unknown it may be an earlier one. Once it is marked it stays so.
-			return j.Position < d.Position && (j.Position == 0 || j.recalled <= j.Position) && j.recalled < d.Position
+			// While it is not known what it leaves out it may be less.
+			return j.erasedUntil < d.Position && j.recalled < d.Position
 		}
 		return false // a job that was never begun takes a position behind the deletion
 	})
@@ -191,5 +194,10 @@ func (s *Service) recall(ctx context.Context, j Job, deletedAt uint64) error {
 	if err != nil {
 		return fmt.Errorf("mark export %s, which may hold a deleted account: %w", j.ID, err)
 	}
-	return s.index.waitFor(ctx, sequence)
+	if err := s.index.waitFor(ctx, sequence); err != nil {
+		return err
+	}
+	j.recalled = max(j.recalled, deletedAt)
+	s.running.recall(j) // so that it does not finish after Forget has returned
+	return nil
 }

@@ -129,15 +129,16 @@ func TestAnErasedAccountLeavesNoExportThatMayHoldIt(t *testing.T) {
 	}
 }
 
-func TestAnAccountErasedDuringAnExportIsNotHandedOut(t *testing.T) {
+func TestAnExportBeginsAnewWithoutAnAccountThatIsDeletedMeanwhile(t *testing.T) {
 	for name, c := range map[string]struct {
 		spec    export.Spec
 		another bool // instance is told of the deletion
-		want    export.Status
+		rows    int64
+		anew    bool
 	}{
-		"all accounts":                  {export.Spec{}, false, export.StatusExpired},
-		"accounts without it":           {export.Spec{UserIDs: ids("u000001", "u000002", "u000003")}, false, export.StatusCompleted},
-		"all accounts, told to another": {export.Spec{}, true, export.StatusExpired},
+		"all accounts":                  {export.Spec{}, false, 9, true},
+		"accounts without it":           {export.Spec{UserIDs: ids("u000001", "u000002", "u000003")}, false, 3, false},
+		"all accounts, told to another": {export.Spec{}, true, 9, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, 10)
@@ -151,15 +152,23 @@ func TestAnAccountErasedDuringAnExportIsNotHandedOut(t *testing.T) {
 			in.work(t)
 			job := in.order(t, "cmd", c.spec)
 			<-reached
+			before := w.list.position
 			deleted := w.list.remove("u000009")
 			if err := told.Forget(t.Context(), app, export.Deletion{User: "u000009", Position: deleted}); err != nil {
 				t.Fatal(err)
 			}
-			release()
-			job = in.await(t, job.ID, c.want)
-			if names := in.stored(t); (len(names) == 0) != (c.want == export.StatusExpired) {
-				t.Errorf("an export that is %s has the files %v", job.Status, names)
+			if c.anew {
+				eventually(t, "the worker begins anew", func() bool {
+					job, err := told.Get(t.Context(), app, job.ID)
+					return err == nil && job.Position == deleted
+				})
 			}
+			release()
+			job = in.await(t, job.ID, export.StatusCompleted)
+			if want := map[bool]uint64{true: deleted, false: before}[c.anew]; job.Rows != c.rows || job.Position != want {
+				t.Errorf("%d rows at %d, want %d at %d", job.Rows, job.Position, c.rows, want)
+			}
+			eventually(t, "nothing else is left", func() bool { return slices.Equal(in.stored(t), filesOf(job)) })
 			if found := filesWith(t, w.folder, "u000009"); len(found) > 0 {
 				t.Errorf("the deleted account is in %v", found)
 			}

@@ -32,10 +32,10 @@ func refuse(cause error) func(*world) {
 	}
 }
 
-// silent is a list that gives nothing to visit.
-type silent struct{ export.Accounts }
+// stale is a list that is not where it said it was.
+type stale struct{ export.Accounts }
 
-func (silent) Scan(context.Context, domain.Selection, func(domain.Snapshot) error) error { return nil }
+func (stale) Chunk(context.Context, domain.Stretch) (domain.Chunk, error) { return domain.Chunk{}, nil }
 
 func TestAFailureForGoodSaysWhyInAFixedSentence(t *testing.T) {
 	for want, set := range map[string]func(*world){
@@ -47,7 +47,7 @@ func TestAFailureForGoodSaysWhyInAFixedSentence(t *testing.T) {
 		"the file store cannot be reached":                         refuse(export.ErrStoreAway),
 		"the service has no credentials that the file store takes": refuse(export.ErrStoreRefuses),
 		"the file store has no such bucket":                        refuse(export.ErrNoBucket),
-		"an internal error; the log of the service tells more":     func(w *world) { w.scan = silent{w.list} },
+		"an internal error; the log of the service tells more":     func(w *world) { w.scan = stale{w.list} },
 	} {
 		t.Run(want, func(t *testing.T) {
 			w := newWorld(t, 3)
@@ -60,7 +60,7 @@ func TestAFailureForGoodSaysWhyInAFixedSentence(t *testing.T) {
 			if job.Error != want || job.FinishedAt.IsZero() {
 				t.Errorf("failed with %q at %v", job.Error, job.FinishedAt)
 			}
-			if log := in.log.String(); !strings.Contains(log, "secret") && !strings.Contains(log, "gave no accounts") {
+			if log := in.log.String(); !strings.Contains(log, "secret") && !strings.Contains(log, "shows position 0") {
 				t.Errorf("the log does not tell the cause: %s", log)
 			}
 			if names := in.stored(t); len(names) != 0 {

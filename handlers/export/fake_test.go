@@ -3,9 +3,9 @@ package export_test
 import (
 	"context"
 	"fmt"
-	"iter"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"rollcall/domain"
@@ -19,8 +19,10 @@ type list struct {
 	position uint64
 	accounts []domain.Account
 
-	failures []error               // of the scans to come
-	gate     func(context.Context) // called before each account is given out, if set
+	given    atomic.Int64                         // accounts
+	others   bool                                 // every application has these accounts
+	failures []error                              // of the chunks to come
+	gate     func(context.Context, domain.UserID) // called for each account of a chunk before that is given out, if set
 }
 
 const app domain.AppID = "shop"
@@ -40,43 +42,42 @@ func newList(n int) *list {
 }
 
 func (l *list) App(_ context.Context, id domain.AppID) (domain.App, uint64, error) {
-	if id != app {
+	if id != app && !l.others {
 		return domain.App{}, 0, &domain.Rejection{Code: domain.CodeAppNotFound, Detail: "there is no such application"}
 	}
 	return domain.App{ID: id}, l.position, nil
 }
 
-func (l *list) Scan(ctx context.Context, s domain.Selection, visit func(domain.Snapshot) error) error {
+func (l *list) Chunk(ctx context.Context, s domain.Stretch) (domain.Chunk, error) {
 	l.mu.Lock()
 	var err error
 	if len(l.failures) > 0 {
 		err, l.failures = l.failures[0], l.failures[1:]
 	}
-	var chosen []domain.Account
+	chunk := domain.Chunk{Position: l.position}
 	for _, a := range l.accounts {
-		if s.UserIDs == nil && s.Filter.Matches(a) || slices.Contains(s.UserIDs, a.UserID) {
-			chosen = append(chosen, a)
+		if s.UserIDs != nil && !slices.Contains(s.UserIDs, a.UserID) || s.Type != "" && a.Type != s.Type {
+			continue
+		}
+		chunk.Total++
+		if s.UserIDs != nil || a.UserID > s.After && len(chunk.Accounts) < s.Limit {
+			chunk.Accounts = append(chunk.Accounts, a)
 		}
 	}
-	snap := domain.Snapshot{Position: l.position, Total: len(chosen), Accounts: l.each(ctx, chosen)}
+	gate := l.gate
 	l.mu.Unlock()
-	if err != nil {
-		return err
+	l.given.Add(int64(len(chunk.Accounts)))
+	for _, a := range chunk.Accounts {
+		if gate != nil {
+			gate(ctx, a.UserID)
+		}
 	}
-	return visit(snap)
+	return chunk, err
 }
 
-func (l *list) each(ctx context.Context, accounts []domain.Account) iter.Seq2[domain.Account, error] {
-	return func(yield func(domain.Account, error) bool) {
-		for _, a := range accounts {
-			if l.gate != nil {
-				l.gate(ctx)
-			}
-			if !yield(a, nil) {
-				return
-			}
-		}
-	}
+// AccountAt is asked for accounts that were created since: none is ever edited.
+func (l *list) AccountAt(context.Context, domain.AppID, domain.UserID, uint64, uint64) (domain.Account, bool, error) {
+	return domain.Account{}, false, nil
 }
 
 // remove deletes an account and returns the position of the deletion.
@@ -94,6 +95,8 @@ func (l *list) Last(context.Context) (eventstore.Position, error) {
 	defer l.mu.Unlock()
 	return eventstore.Position(l.position), nil
 }
+
+func (l *list) PositionAt(context.Context, time.Time) (eventstore.Position, error) { return 0, nil }
 
 func (l *list) WaitFor(_ context.Context, p eventstore.Position) error {
 	l.mu.Lock()

@@ -25,6 +25,7 @@ var (
 // Other reasons that people read.
 const (
 	reasonStopped  = "the service was stopped"
+	reasonRecalled = "an account that the file may hold was deleted; it is written anew without it"
 	reasonInternal = "an internal error; the log of the service tells more"
 )
 

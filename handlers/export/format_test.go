@@ -230,7 +230,7 @@ func encodingsOf[T interface{ String() string }](encodings []T) (names []string)
 }
 
 func TestRowGroupsAreBoundedByRowsAndByText(t *testing.T) {
-	const mostRows, mostText = 122_880, 12 << 20
+	const mostRows, mostText = 122_880, 6 << 20
 	long := func(yield func(domain.Account) bool) {
 		a := full()
 		a.Profile.Nickname = strings.Repeat("x", domain.MaxTextBytes)

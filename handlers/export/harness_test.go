@@ -43,12 +43,15 @@ type world struct {
 	bucket string // URL of a file store that is not the folder, if set
 	list   *list
 	scan   export.Accounts                 // list, unless a test has another
+	past   export.Past                     // list, unless a test has another
 	wrap   func(export.Files) export.Files // of the file store, if set
 	log    interface {                     // list, unless a test has another
 		export.Log
 		export.Waiter
 	}
 	listed  int // MaxListed of instances, if set
+	chunk   int // ChunkRows of instances, if set
+	part    int // PartRows of instances, if set
 	observe func(export.Attempt)
 	quota   export.Quota // of instances, if set
 	clock   *clock
@@ -66,7 +69,7 @@ func newWorld(t testing.TB, accounts int) *world {
 	return &world{
 		master: master,
 		url:    storetest.RunServer(t), folder: filepath.Join(t.TempDir(), "exports"),
-		list: l, scan: l, log: l, clock: &clock{}, secret: make([]byte, files.MinSecretBytes),
+		list: l, scan: l, past: l, log: l, clock: &clock{}, secret: make([]byte, files.MinSecretBytes),
 	}
 }
 
@@ -99,9 +102,9 @@ func (w *world) start(t testing.TB) *instance {
 		t.Fatal(err)
 	}
 	if in.Service, err = export.New(export.Config{
-		Events: in.exports, Queue: in.exports, Files: w.through(in.files), Accounts: w.scan, Waiter: w.log, Log: w.log, Sealer: in.keys,
+		Events: in.exports, Queue: in.exports, Files: w.through(in.files), Accounts: w.scan, Past: w.past, Waiter: w.log, Log: w.log, Sealer: in.keys,
 		Logger: slog.New(slog.NewTextHandler(in.log, nil)),
-		Now:    w.clock.now, MaxAttempts: attempts, MaxListed: w.listed, Observe: w.observe, Quota: w.quota,
+		Now:    w.clock.now, MaxAttempts: attempts, MaxListed: w.listed, ChunkRows: w.chunk, PartRows: w.part, Observe: w.observe, Quota: w.quota,
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -266,14 +269,19 @@ func filesOf(j export.Job) []string {
 	return []string{name, name + ".manifest.json"}
 }
 
-// hold makes scans stop before an account until the returned function is called; reached is closed
-// when the first one gets there.
+// hold makes the list stop before an account, counted from now, until the returned function is called; reached is closed
+// when the first reader gets there.
 func (l *list) hold(at int) (reached <-chan struct{}, release func()) {
+	var n atomic.Int64
+	return l.holdIf(func(domain.UserID) bool { return n.Add(1) >= int64(at) })
+}
+
+// holdIf is hold before accounts that a test picks.
+func (l *list) holdIf(pick func(domain.UserID) bool) (reached <-chan struct{}, release func()) {
 	arrived, open := make(chan struct{}), make(chan struct{})
 	var once sync.Once
-	var n atomic.Int64
-	l.gate = func(ctx context.Context) {
-		if n.Add(1) < int64(at) {
+	l.gate = func(ctx context.Context, id domain.UserID) {
+		if !pick(id) {
 			return
 		}
 		once.Do(func() { close(arrived) })

@@ -2,6 +2,7 @@ package export
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 
 	"rollcall/domain"
@@ -23,8 +24,14 @@ const (
 // Finished tells whether nothing more is done for the job.
 func (s Status) Finished() bool { return s != StatusQueued && s != StatusRunning }
 
-// Progress counts rows. Total is zero until it is known.
-type Progress struct{ Done, Total int64 }
+// Progress tells how far an attempt has got. What is not known is zero.
+type Progress struct {
+	Done    int64 // accounts that it has gone through
+	Total   int64 // accounts to go through, about
+	Bytes   int64 // of the file
+	PerSec  float64
+	SecLeft float64
+}
 
 // Job is the state of an export. Times are zero for what has not happened.
 type Job struct {
@@ -35,7 +42,7 @@ type Job struct {
 	Spec     Spec
 	Progress Progress
 
-	Position uint64 // of the log that the file shows, zero until that is known
+	Position uint64 // of the log that the file shows, zero until that is known; it stays through interruptions
 	Rows     int64
 	Bytes    int64
 	SHA256   string
@@ -51,7 +58,8 @@ type Job struct {
 	keyID                      string // of the key that sealedText is sealed with
 	sealedText                 []byte // what the filter searches for
 	attempts                   int    // that count, the one under way included
-	recalled                   uint64 // position of the latest deletion that the file must not be older than
+	recalled                   uint64 // position of the latest deletion that the file must leave out
+	erasedUntil                uint64 // the file leaves out what was deleted up to this position; zero while it is not known
 	lastEvent                  time.Time
 	completedBy                string // id of the completed event that counts
 	hasManifest                bool   // beside the file
@@ -84,18 +92,19 @@ func (j Job) fold(e Event) Job {
 	case j.Status.Finished():
 		return j
 	case e.Type == Started:
-		j.Status, j.attempts, j.Progress, j.Position = StatusRunning, e.Attempt, Progress{}, 0
+		j.Status, j.attempts, j.Progress, j.erasedUntil = StatusRunning, e.Attempt, Progress{}, 0
 		if j.StartedAt.IsZero() {
 			j.StartedAt = e.Time
 		}
 	case e.Type == Interrupted && e.Attempt+1 != j.attempts: // another attempt has begun since
 		return j
 	case e.Type == Interrupted:
-		j.Status, j.attempts, j.Progress, j.Position = StatusQueued, e.Attempt, Progress{}, 0
+		j.Status, j.attempts, j.Progress = StatusQueued, e.Attempt, Progress{}
 	case e.Type == Progressed:
-		j.Progress, j.Position = e.Progress, e.Position
+		j.Progress, j.Position, j.erasedUntil = e.Progress, e.Position, e.ErasedUntil
 	case e.Type == Completed:
 		j.Status, j.Position, j.FinishedAt = StatusCompleted, e.Position, e.Time
+		j.erasedUntil = max(e.ErasedUntil, e.Position)
 		j.Rows, j.Bytes, j.SHA256, j.ExpiresAt = e.Result.Rows, e.Result.Bytes, e.Result.SHA256, e.Result.ExpiresAt
 		j.Progress = Progress{Done: j.Rows, Total: j.Rows}
 		j.completedBy, j.hasManifest = e.ID, e.Result.ManifestURL != ""
@@ -110,13 +119,13 @@ func (j Job) fold(e Event) Job {
 
 // mustExpire tells whether the job's file may hold an account that has been
 // deleted since.
-func (j Job) mustExpire() bool { return j.Status == StatusCompleted && j.Position < j.recalled }
+func (j Job) mustExpire() bool { return j.Status == StatusCompleted && j.erasedUntil < j.recalled }
 
 // MinPosition returns the end of the log when the job was ordered: the file is not older than that.
 func (j Job) MinPosition() uint64 { return max(j.minPosition, j.Position) }
 
 // File returns the name of the file that a completed job has.
-func (j Job) File() FileName { return nameFile(j.Spec, j.ID, j.Position) }
+func (j Job) File() FileName { return nameFile(j.Spec, j.ID, version{j.Position, j.erasedUntil}) }
 
 // has tells whether a completed job has a file of this name.
 func (j Job) has(name FileName) bool {
@@ -130,8 +139,22 @@ type FileName struct {
 	Name string // with extension, as a person who downloads it sees it
 }
 
-// nameFile gives files of different positions different names, so that an attempt never
+// version tells what an attempt writes: attempts at a job that have the same one write the same.
+type version struct {
+	position    uint64 // of the log that the file shows
+	erasedUntil uint64 // at least position: what was deleted up to here is left out
+}
+
+// String returns the version as it stands in names.
+func (v version) String() string {
+	if v.erasedUntil == v.position {
+		return strconv.FormatUint(v.position, 10)
+	}
+	return fmt.Sprintf("%d-%d", v.position, v.erasedUntil)
+}
+
+// nameFile gives files of different versions different names, so that an attempt never
 // replaces what another one wrote, unless by the same bytes.
-func nameFile(s Spec, job string, position uint64) FileName {
-	return FileName{App: s.App, Job: job, Name: fmt.Sprintf("accounts-%s-%d%s", s.App, position, Extension(s.Format, s.Compression))}
+func nameFile(s Spec, job string, v version) FileName {
+	return FileName{App: s.App, Job: job, Name: fmt.Sprintf("accounts-%s-%s%s", s.App, v, Extension(s.Format, s.Compression))}
 }

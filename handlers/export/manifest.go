@@ -22,7 +22,8 @@ type Manifest struct {
 	File          string          `json:"file"` // its name
 	Format        Format          `json:"format"`
 	Compression   Compression     `json:"compression"`
-	Position      uint64          `json:"position"` // of the log that the file shows
+	Position      uint64          `json:"position"`        // of the log that the file shows
+	AsOf          bool            `json:"as_of,omitempty"` // whether an earlier position was asked for
 	Rows          int64           `json:"rows"`
 	Bytes         int64           `json:"bytes"`
 	SHA256        string          `json:"sha256"` // of the file as it is, in hexadecimal digits
@@ -58,7 +59,7 @@ func (n FileName) manifest() FileName {
 func manifestOf(job Job, w *fileWriter, finished time.Time) Manifest {
 	m := Manifest{
 		SchemaVersion: ManifestVersion, JobID: job.ID, App: job.App, File: w.name.Name,
-		Format: job.Spec.Format, Compression: job.Spec.Compression, Position: w.position,
+		Format: job.Spec.Format, Compression: job.Spec.Compression, Position: w.version.position, AsOf: !job.Spec.AsOf.IsZero(),
 		Rows: w.rows.Load(), Bytes: w.bytes.Load(), SHA256: w.sum(), UserCount: job.Spec.UserCount,
 		StartedAt: w.started.UTC(), FinishedAt: finished.UTC(),
 	}

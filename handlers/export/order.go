@@ -32,6 +32,9 @@ const (
 	CodeFinished domain.Code = "export_finished"
 	CodeIDReused domain.Code = "command_id_reused"
 
+	// CodeAhead is of a moment that the log has not reached.
+	CodeAhead domain.Code = "position_ahead"
+
 	CodeInvalidCursor domain.Code = "invalid_cursor"
 )
 
@@ -64,7 +67,7 @@ func jobID(app domain.AppID, commandID string) string {
 // the job as it is now; with another spec it is refused. Once the job is over what its filter
 // searched for is not known any more and is not compared.
 //
-// Errors: *domain.Rejection with the code validation_failed, app_not_found, export_quota_exceeded or
+// Errors: *domain.Rejection with the code validation_failed, app_not_found, position_ahead, export_quota_exceeded or
 // command_id_reused; any other error means that the job may or may not have been
 // ordered, which the same command again finds out.
 func (s *Service) Order(ctx context.Context, req Request, spec Spec) (Job, error) {
@@ -77,6 +80,9 @@ func (s *Service) Order(ctx context.Context, req Request, spec Spec) (Job, error
 	}
 	position, err := s.orderPosition(ctx, spec.App)
 	if err != nil {
+		return Job{}, err
+	}
+	if spec.AsOf, err = s.resolve(ctx, spec.AsOf, uint64(position)); err != nil {
 		return Job{}, err
 	}
 	id := jobID(spec.App, req.ID)
@@ -180,6 +186,11 @@ func (s *Service) Cancel(ctx context.Context, req Request, app domain.AppID, id 
 		}
 		if job, err = s.load(ctx, app, id); err != nil {
 			return Job{}, err
+		}
+	}
+	if job.Status == StatusCancelled { // what is being written is removed by the one who writes it
+		if err := s.removeParts(ctx, job); err != nil {
+			s.cfg.Logger.Warn("parts of an export are removed by the next sweep", "app", app, "job", id, "error", err)
 		}
 	}
 	if job.Status != StatusCancelled {

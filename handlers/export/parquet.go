@@ -20,7 +20,7 @@ const (
 	// maxGroupRows and maxGroupBytes, of text, bound a row group, which is gathered in memory until it is
 	// written. Readers work on one group a thread.
 	maxGroupRows  = 122_880
-	maxGroupBytes = 12 << 20
+	maxGroupBytes = 6 << 20
 
 	batchRows = 128 // how many rows are handed over at once
 )

@@ -14,13 +14,18 @@ type running struct {
 
 // task is one attempt at a job.
 type task struct {
-	cancel  context.CancelCauseFunc
-	done    chan struct{} // closed when the attempt has ended
-	writing bool          // what earlier attempts left is gone; guarded by running.mu
+	cancel context.CancelCauseFunc
+	done   chan struct{} // closed when the attempt has ended
+	// erasedUntil is the position up to which the attempt leaves out what is deleted, zero while it has not begun to read;
+	// guarded by running.mu. What earlier attempts left is gone when it is set.
+	erasedUntil uint64
 }
 
 // errOver ends the work on a job that is over, such as by a cancellation.
 var errOver = errors.New("the export is over")
+
+// errRecalled ends an attempt that may have written an account which has been deleted meanwhile.
+var errRecalled = errors.New("an account that the file may hold has been deleted")
 
 // start notes that a job is worked on until end is called, any number of times. A job that the
 // queue gives out a second time is left by the one who worked on it, which start waits for.
@@ -66,11 +71,11 @@ func (r *running) count() int {
 	return len(r.jobs)
 }
 
-// write notes that all files of the job that is worked on are of this attempt.
-func (r *running) write(t *task) {
+// write notes that all files of the job that is worked on are of this attempt, and what it leaves out.
+func (r *running) write(t *task, erasedUntil uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	t.writing = true
+	t.erasedUntil = erasedUntil
 }
 
 // writes tells whether the files of a job are being written by this instance.
@@ -78,14 +83,23 @@ func (r *running) writes(k jobKey) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	t := r.jobs[k]
-	return t != nil && t.writing
+	return t != nil && t.erasedUntil > 0
 }
 
 // stop ends the work on a job.
-func (r *running) stop(j Job) {
+func (r *running) stop(j Job, cause error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if t := r.jobs[jobKey{j.App, j.ID}]; t != nil {
-		t.cancel(errOver)
+		t.cancel(cause)
+	}
+}
+
+// recall ends an attempt at a job that does not leave out all that was deleted. One that has not begun to read will.
+func (r *running) recall(j Job) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if t := r.jobs[jobKey{j.App, j.ID}]; t != nil && t.erasedUntil > 0 && t.erasedUntil < j.recalled {
+		t.cancel(errRecalled)
 	}
 }

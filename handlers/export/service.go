@@ -46,6 +46,8 @@ type Files interface {
 	// Create begins a file, which cannot be read before it is committed and then replaces one of
 	// the same name.
 	Create(ctx context.Context, name FileName) (Upload, error)
+	// Open reads a file that is committed, until ctx ends.
+	Open(ctx context.Context, name FileName) (io.ReadCloser, error)
 	// Delete removes a file; one that is not there is no error.
 	Delete(ctx context.Context, name FileName) error
 	// All yields what is kept, leftovers of broken uploads too: of a job, or of all jobs of an
@@ -74,8 +76,8 @@ type StoredFile struct {
 // Accounts is the account list.
 type Accounts interface {
 	App(ctx context.Context, app domain.AppID) (domain.App, uint64, error)
-	// Scan calls visit once, with the accounts as of exactly one position.
-	Scan(ctx context.Context, s domain.Selection, visit func(domain.Snapshot) error) error
+	// Chunk returns consecutive accounts by user id, as of one position, or those that are named.
+	Chunk(ctx context.Context, s domain.Stretch) (domain.Chunk, error)
 }
 
 // Waiter waits until the account list has reached a position.
@@ -83,18 +85,20 @@ type Waiter interface {
 	WaitFor(ctx context.Context, position eventstore.Position) error
 }
 
-// Log tells where the log ends.
+// Log tells where the log ends, and where it was at a time, see eventstore.Store.
 type Log interface {
 	Last(ctx context.Context) (eventstore.Position, error)
+	PositionAt(ctx context.Context, t time.Time) (eventstore.Position, error)
 }
 
-// Config tells what a Service works with. All of Events, Queue, Files, Accounts, Waiter, Log
+// Config tells what a Service works with. All of Events, Queue, Files, Accounts, Past, Waiter, Log
 // and Sealer are needed; zero of anything else means the default.
 type Config struct {
 	Events   Events
 	Queue    Queue
 	Files    Files
 	Accounts Accounts
+	Past     Past
 	Waiter   Waiter
 	Log      Log
 	Sealer   Sealer
@@ -105,6 +109,8 @@ type Config struct {
 	MaxAttempts int           // how often a job is tried until it fails: 8
 	MaxWait     time.Duration // how long after its order interrupted attempts do not count: 24 h
 	MaxListed   int           // how many finished jobs of an application are listed: 1,000
+	PartRows    int           // after how many accounts an attempt keeps what it has, for the next to go on from: 50,000
+	ChunkRows   int           // how many accounts are read from the list at once: 1,000
 	Quota       Quota         // of each application; none when zero
 
 	Now func() time.Time // time.Now
@@ -140,6 +146,8 @@ const (
 	DefaultMaxAttempts = 8
 	DefaultMaxWait     = 24 * time.Hour
 	DefaultMaxListed   = 1000
+	DefaultPartRows    = 50_000
+	DefaultChunkRows   = 1000
 )
 
 // Service orders, does, watches and ends exports. It is safe for concurrent use. Run must
@@ -148,6 +156,7 @@ type Service struct {
 	cfg        Config
 	index      *index
 	running    running
+	turns      turns
 	admission  admission
 	forgetting sync.Mutex
 	started    time.Time
@@ -156,8 +165,8 @@ type Service struct {
 
 // New returns a service.
 func New(cfg Config) (*Service, error) {
-	if cfg.Events == nil || cfg.Queue == nil || cfg.Files == nil || cfg.Accounts == nil || cfg.Waiter == nil || cfg.Log == nil || cfg.Sealer == nil {
-		return nil, errors.New("exports need Events, Queue, Files, Accounts, Waiter, Log and Sealer")
+	if cfg.Events == nil || cfg.Queue == nil || cfg.Files == nil || cfg.Accounts == nil || cfg.Past == nil || cfg.Waiter == nil || cfg.Log == nil || cfg.Sealer == nil {
+		return nil, errors.New("exports need Events, Queue, Files, Accounts, Past, Waiter, Log and Sealer")
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -173,6 +182,8 @@ func New(cfg Config) (*Service, error) {
 	setDefault(&cfg.MaxAttempts, DefaultMaxAttempts)
 	setDefault(&cfg.MaxWait, DefaultMaxWait)
 	setDefault(&cfg.MaxListed, DefaultMaxListed)
+	setDefault(&cfg.PartRows, DefaultPartRows)
+	setDefault(&cfg.ChunkRows, DefaultChunkRows)
 	return &Service{cfg: cfg, index: newIndex(cfg.MaxListed), started: cfg.Now(), spent: make(chan struct{}, 1)}, nil
 }
 
@@ -222,8 +233,11 @@ func (s *Service) followOnce(ctx context.Context) error {
 			return err
 		}
 		job := s.index.apply(e)
-		if job.Status.Finished() || job.mustExpire() {
-			s.running.stop(job)
+		switch {
+		case job.Status.Finished():
+			s.running.stop(job, errOver)
+		case e.Type == Recalled:
+			s.running.recall(job)
 		}
 		if job.Status.Finished() && job.keyID != "" {
 			select {

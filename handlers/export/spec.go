@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"rollcall/domain"
 )
@@ -19,9 +20,26 @@ type Spec struct {
 	// Fields are the columns in the order given, all in the order of the contract when empty.
 	Fields      []domain.Field
 	Compression Compression // empty for none
+	// AsOf is the moment that the file shows, when it is not the present one. What is deleted since is left out.
+	AsOf Moment
 
 	// UserCount is the number of UserIDs. It is set by the service.
 	UserCount int
+}
+
+// Moment is a place in the log, told by its position or by a time. The zero value is none. Of one in a job both are known that
+// were told, and the position always.
+type Moment struct {
+	Position uint64
+	Time     time.Time
+}
+
+// IsZero tells whether it names nothing.
+func (m Moment) IsZero() bool { return m.Position == 0 && m.Time.IsZero() }
+
+// same tells whether two moments were told alike.
+func (m Moment) same(n Moment) bool {
+	return m.Time.Equal(n.Time) && (!m.Time.IsZero() || m.Position == n.Position)
 }
 
 // normalize fills in what is left out and returns a *domain.Rejection that names
@@ -95,13 +113,8 @@ func (s Spec) checkUsers(add addError) {
 	}
 }
 
-// selection returns what the list is to be scanned for.
-func (s Spec) selection() domain.Selection {
-	return domain.Selection{App: s.App, UserIDs: s.UserIDs, Filter: s.Filter}
-}
-
 // equal tells whether two normalized specs ask for the same.
 func (s Spec) equal(t Spec) bool {
-	return s.App == t.App && s.Format == t.Format && s.Compression == t.Compression && s.Filter == t.Filter &&
+	return s.App == t.App && s.Format == t.Format && s.Compression == t.Compression && s.AsOf.same(t.AsOf) && s.Filter == t.Filter &&
 		slices.Equal(s.UserIDs, t.UserIDs) && slices.Equal(s.Fields, t.Fields)
 }

@@ -12,12 +12,27 @@ import (
 
 // Work does a job that the queue hands out. Nil means that the queue is done
 // with it: completed, failed for good, cancelled, or not there at all. An error is temporary: the
-// same job is to be handed out again after a pause. A job that was tried MaxAttempts
-// times fails. It begins anew at each attempt, at a position of its own.
+// same job is to be handed out again after a pause, and goes on at the same position. A job that was tried MaxAttempts
+// times fails. A *Later tells that it gives way to jobs of other applications, and is to go back to the queue.
 //
-// An attempt that ends by the end of ctx does not count, nor does one that the account list, the file
-// store or the log was not available to within MaxWait of the order.
+// An attempt that ends by the end of ctx, or because an account was deleted that it may have written, does not count, nor does one
+// that the account list, the file store or the log was not available to within MaxWait of the order.
 func (s *Service) Work(ctx context.Context, app domain.AppID, id string) error {
+	end, err := s.takeTurn(app)
+	if err != nil {
+		return err
+	}
+	defer end()
+	for {
+		err := s.workOnce(ctx, app, id)
+		if !errors.Is(err, errRecalled) {
+			return err
+		}
+	}
+}
+
+// workOnce makes one attempt at a job. errRecalled means that another one is to be made at once.
+func (s *Service) workOnce(ctx context.Context, app domain.AppID, id string) error {
 	work, task, end, err := s.running.start(ctx, jobKey{app, id})
 	if err != nil {
 		return err
@@ -36,24 +51,28 @@ func (s *Service) Work(ctx context.Context, app domain.AppID, id string) error {
 	}
 	began := s.cfg.Now()
 	err = s.attempt(work, task, &job)
-	over := errors.Is(context.Cause(work), errOver)
+	stopped := context.Cause(work)
 	end() // what is left of the attempt from here on is a leftover
-	outcome, err := s.conclude(ctx, job, over, err)
+	outcome, err := s.conclude(ctx, job, stopped, err)
 	s.cfg.Observe(Attempt{Format: job.Spec.Format, Outcome: outcome, Took: s.cfg.Now().Sub(began), Rows: job.Rows, Bytes: job.Bytes})
 	return err
 }
 
 // conclude tells what became of an attempt, and what the queue is told.
-func (s *Service) conclude(ctx context.Context, job Job, over bool, err error) (AttemptOutcome, error) {
+func (s *Service) conclude(ctx context.Context, job Job, stopped, err error) (AttemptOutcome, error) {
 	var refused *domain.Rejection
 	switch {
 	case err == nil:
 		return AttemptCompleted, nil
-	case over:
-		return AttemptOver, s.keepPromise(context.WithoutCancel(ctx), job.App, job.ID)
+	case errors.Is(stopped, errOver):
+		ctx = context.WithoutCancel(ctx)
+		return AttemptOver, errors.Join(s.keepPromise(ctx, job.App, job.ID), s.removeParts(ctx, job))
 	case ctx.Err() != nil:
 		s.interrupt(ctx, job, reasonStopped)
 		return AttemptRepeated, context.Cause(ctx)
+	case errors.Is(stopped, errRecalled), errors.Is(err, errRecalled):
+		s.interrupt(ctx, job, reasonRecalled)
+		return AttemptRepeated, errRecalled
 	case errors.As(err, &refused):
 		return AttemptFailed, s.fail(ctx, job, err)
 	case unavailable(err) && s.cfg.Now().Sub(job.RequestedAt) < s.cfg.MaxWait:
@@ -69,44 +88,30 @@ func (s *Service) conclude(ctx context.Context, job Job, over bool, err error) (
 func (s *Service) attempt(ctx context.Context, t *task, job *Job) error {
 	job.attempts++
 	started := s.event(Started, *job)
-	started.Attempt = job.attempts
+	started.Attempt, started.Position = job.attempts, job.Position
 	if _, err := s.cfg.Events.Publish(ctx, started, false); err != nil {
 		return fmt.Errorf("%w: tell that the export starts: %w", errLog, err)
 	}
-	if err := s.removeLeftovers(ctx, *job); err != nil {
-		return err
-	}
-	s.running.write(t)
-	selection, err := s.selection(ctx, *job)
+	before, parts, err := s.tidy(ctx, *job)
 	if err != nil {
 		return err
 	}
-	// The end of the log is read after the job is known to run. A deletion before it is not in
-	// the file; of one behind it Forget finds the running job.
-	last, err := s.cfg.Log.Last(ctx)
+	spec, err := s.selection(ctx, *job)
 	if err != nil {
-		return fmt.Errorf("%w: read its end: %w", errLog, err)
-	}
-	if err := s.cfg.Waiter.WaitFor(ctx, max(last, eventstore.Position(job.minPosition))); err != nil {
-		return fmt.Errorf("%w: wait for it to reach position %d: %w", errList, last, err)
-	}
-	var w *fileWriter
-	err = s.cfg.Accounts.Scan(ctx, selection, func(snap domain.Snapshot) error {
-		var err error
-		w, err = s.write(ctx, *job, started.Time, snap)
-		return err
-	})
-	if err != nil {
-		if w != nil {
-			w.abort()
-		}
-		if !errors.Is(err, errStore) {
-			err = fmt.Errorf("%w: %w", errList, err)
-		}
 		return err
 	}
-	if w == nil {
-		return errors.New("the account list gave no accounts to write")
+	v, err := s.fix(ctx, t, *job, before, parts)
+	if err != nil {
+		return err
+	}
+	w, err := newFileWriter(ctx, s.cfg.Files, nameFile(job.Spec, job.ID, v), job.Spec, room{service: s, job: *job})
+	if err != nil {
+		return err
+	}
+	w.version, w.started = v, started.Time
+	if err = s.write(ctx, *job, spec, w, parts); err != nil {
+		w.abort()
+		return err
 	}
 	if err := s.complete(ctx, *job, w); err != nil {
 		return err
@@ -115,43 +120,77 @@ func (s *Service) attempt(ctx context.Context, t *task, job *Job) error {
 	return nil
 }
 
-// selection returns what the list is to be scanned for.
-func (s *Service) selection(ctx context.Context, job Job) (domain.Selection, error) {
+// fix decides which version of the file an attempt writes, that of the parts before where there are any, tells it, and waits for the list to be that far.
+func (s *Service) fix(ctx context.Context, t *task, job Job, before version, parts int) (version, error) {
+	// The end of the log is read after the job is known to run. What was deleted before it is not in
+	// the file; of a deletion behind it Forget finds the running job.
+	last, err := s.cfg.Log.Last(ctx)
+	if err != nil {
+		return version{}, fmt.Errorf("%w: read its end: %w", errLog, err)
+	}
+	now := max(uint64(last), job.minPosition, job.recalled)
+	v := version{position: job.Position, erasedUntil: max(now, job.Position)}
+	switch {
+	case parts > 0:
+		v = before
+	case !job.Spec.AsOf.IsZero():
+		v.position = job.Spec.AsOf.Position
+	case job.Position < max(job.recalled, 1):
+		v.position = now
+	}
+	s.running.write(t, v.erasedUntil)
+	if seen, ok := s.index.get(job.App, job.ID); ok && seen.recalled > v.erasedUntil {
+		return version{}, errRecalled // it was marked in between
+	}
+	if err := s.publishProgress(ctx, job, v, Progress{}); err != nil {
+		return version{}, fmt.Errorf("%w: tell the position of the export: %w", errLog, err)
+	}
+	if err := s.cfg.Waiter.WaitFor(ctx, eventstore.Position(v.erasedUntil)); err != nil {
+		return version{}, fmt.Errorf("%w: wait for it to reach position %d: %w", errList, v.erasedUntil, err)
+	}
+	return v, nil
+}
+
+// selection returns the spec of a job with what its filter searches for.
+func (s *Service) selection(ctx context.Context, job Job) (Spec, error) {
 	job, err := s.unseal(ctx, job)
 	switch {
 	case errors.Is(err, eventstore.ErrKeyDestroyed):
-		return domain.Selection{}, &domain.Rejection{Code: CodeFinished, Detail: "what the filter searches for is not known any more; order the export again"}
+		return Spec{}, &domain.Rejection{Code: CodeFinished, Detail: "what the filter searches for is not known any more; order the export again"}
 	case errors.Is(err, eventstore.ErrUnavailable):
-		return domain.Selection{}, fmt.Errorf("%w: %w", errLog, err)
+		return Spec{}, fmt.Errorf("%w: %w", errLog, err)
 	}
-	return job.Spec.selection(), err
+	return job.Spec, err
 }
 
-// removeLeftovers removes what earlier attempts at a job have left.
-func (s *Service) removeLeftovers(ctx context.Context, job Job) error {
-	for f, err := range s.cfg.Files.All(ctx, job.App, job.ID) {
+// write writes the accounts to a file, which is not committed yet. Those of parts come first.
+func (s *Service) write(ctx context.Context, job Job, spec Spec, w *fileWriter, parts int) error {
+	scan := scan{list: s.cfg.Accounts, past: s.cfg.Past, spec: spec, position: w.version.position, rows: s.cfg.ChunkRows}
+	for p, err := range s.kept(ctx, job, w.version, parts) {
 		if err == nil {
-			err = s.cfg.Files.Delete(ctx, f.Name)
+			err = w.add(p.accounts)
 		}
 		if err != nil {
-			return fmt.Errorf("%w: remove what an earlier attempt left: %w", errStore, err)
+			return err
 		}
+		w.took(p)
+		scan.after = p.last
 	}
-	return nil
-}
-
-// write writes the accounts to a file that is not committed yet. It returns the writer with an
-// error too.
-func (s *Service) write(ctx context.Context, job Job, started time.Time, snap domain.Snapshot) (*fileWriter, error) {
-	name := nameFile(job.Spec, job.ID, snap.Position)
-	w, err := newFileWriter(ctx, s.cfg.Files, name, job.Spec, room{service: s, job: job})
-	if err != nil {
-		return nil, err
+	w.skip()
+	defer s.report(ctx, job, w)()
+	k := keeper{service: s, job: job, next: part{w.version, parts}, rows: s.cfg.PartRows}
+	defer k.wait()
+	for p, err := range scan.pieces(ctx) {
+		if err == nil {
+			err = w.add(p.accounts)
+		}
+		if err != nil {
+			return err
+		}
+		w.took(p)
+		k.add(ctx, p)
 	}
-	w.position, w.started = snap.Position, started
-	stop := s.report(ctx, job, w, int64(snap.Total))
-	defer stop()
-	return w, w.writeAll(snap)
+	return w.enc.End()
 }
 
 // complete makes the file and its manifest readable and tells so. Whichever event finished the job
@@ -161,7 +200,7 @@ func (s *Service) complete(ctx context.Context, job Job, w *fileWriter) error {
 		return err
 	}
 	e := s.event(Completed, job)
-	e.Spec.Format, e.Position = job.Spec.Format, w.position
+	e.Spec.Format, e.Position, e.ErasedUntil = job.Spec.Format, w.version.position, w.version.erasedUntil
 	m := manifestOf(job, w, e.Time)
 	links, err := s.describe(ctx, w.name, m)
 	if err != nil {
@@ -199,7 +238,7 @@ func (s *Service) settle(ctx context.Context, e Event, name FileName) error {
 		return s.expire(ctx, now, reasonErased)
 	}
 	if now.completedBy == e.ID || (now.Status == StatusCompleted && now.File() == name) {
-		return s.keepPromise(ctx, e.App, e.Job)
+		return errors.Join(s.keepPromise(ctx, e.App, e.Job), s.removeParts(ctx, now))
 	}
 	return s.remove(ctx, name)
 }
@@ -247,6 +286,9 @@ func (s *Service) fail(ctx context.Context, job Job, cause error) error {
 	e.Reason = forPeople(cause)
 	if _, err := s.cfg.Events.Publish(ctx, e, true); err != nil && !errors.Is(err, ErrExists) {
 		return fmt.Errorf("tell that export %s failed: %w", job.ID, err)
+	}
+	if err := s.removeParts(ctx, job); err != nil {
+		s.cfg.Logger.Warn("parts of an export are removed by the next sweep", "app", job.App, "job", job.ID, "error", err)
 	}
 	s.cfg.Logger.Error("an export failed", "app", job.App, "job", job.ID, "reason", e.Reason, "error", cause)
 	return nil

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,19 +14,21 @@ import (
 	"rollcall/domain"
 )
 
-const (
-	checkRows     = 256 // how many rows go by between two looks at the context
-	progressEvery = 500 * time.Millisecond
-)
+// progressEvery is how often progress is told at most.
+const progressEvery = time.Second
 
 // fileWriter writes accounts to an upload and counts what it writes. Its counters may
 // be read while it works.
 type fileWriter struct {
-	name     FileName
-	position uint64
-	started  time.Time
-	rows     atomic.Int64
-	bytes    atomic.Int64
+	name    FileName
+	version version
+	started time.Time
+	began   time.Time // to scan
+	skipped int64     // accounts that an earlier attempt has gone through
+	rows    atomic.Int64
+	bytes   atomic.Int64
+	looked  atomic.Int64 // accounts that were gone through
+	total   atomic.Int64 // accounts to go through, about
 
 	room   room
 	ctx    context.Context // of the one attempt that writes
@@ -48,27 +51,23 @@ func newFileWriter(ctx context.Context, files Files, name FileName, spec Spec, r
 	return w, nil
 }
 
-// writeAll encodes and writes all accounts of a snapshot. Memory does not grow with them.
-func (w *fileWriter) writeAll(snap domain.Snapshot) error {
-	var rows int64
-	var account domain.Account // one for all: it is passed to an interface and would be allocated anew for each
-	for a, err := range snap.Accounts {
-		if err != nil {
-			return fmt.Errorf("read the accounts: %w", err)
-		}
-		if rows++; rows%checkRows == 0 {
-			if w.ctx.Err() != nil {
-				return context.Cause(w.ctx)
-			}
-			w.rows.Store(rows)
-		}
-		account = a
-		if err := w.enc.Append(&account); err != nil {
+// add encodes and writes accounts. Memory does not grow with their number.
+func (w *fileWriter) add(accounts []domain.Account) error {
+	for i := range accounts {
+		if err := w.enc.Append(&accounts[i]); err != nil {
 			return err
 		}
 	}
-	w.rows.Store(rows)
-	return w.enc.End()
+	w.rows.Add(int64(len(accounts)))
+	return nil
+}
+
+// skip notes that the scan begins here, behind what was kept.
+func (w *fileWriter) skip() { w.began, w.skipped = time.Now(), w.looked.Load() }
+
+// took notes how far the scan has got.
+func (w *fileWriter) took(p piece) {
+	w.total.Store(max(p.total, w.looked.Add(p.looked)))
 }
 
 // Write takes what the encoder writes.
@@ -101,23 +100,27 @@ func (w *fileWriter) abort() { w.upload.Abort() }
 // sum returns the SHA-256 of what was written, in hexadecimal digits.
 func (w *fileWriter) sum() string { return hex.EncodeToString(w.hash.Sum(nil)) }
 
-// report publishes the progress of a writer at once and then regularly, until the returned function
+// report publishes the progress of a writer regularly, until the returned function
 // is called, which waits for the last event. Progress that cannot be told is not an error.
-func (s *Service) report(ctx context.Context, job Job, w *fileWriter, total int64) (stop func()) {
+func (s *Service) report(ctx context.Context, job Job, w *fileWriter) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		tick := time.NewTicker(progressEvery)
 		defer tick.Stop()
-		for done := int64(-1); ; {
-			if rows := w.rows.Load(); rows != done {
-				done = rows
-				s.publishProgress(ctx, job, w.position, Progress{Done: rows, Total: total})
-			}
+		for told := int64(0); ; {
 			select {
 			case <-tick.C:
 			case <-ctx.Done():
 				return
+			}
+			looked := w.looked.Load()
+			if looked == told {
+				continue
+			}
+			told = looked
+			if err := s.publishProgress(ctx, job, w.version, w.progress()); err != nil && ctx.Err() == nil {
+				s.cfg.Logger.Warn("the progress of an export could not be told", "app", job.App, "job", job.ID, "error", err)
 			}
 		}
 	})
@@ -127,10 +130,20 @@ func (s *Service) report(ctx context.Context, job Job, w *fileWriter, total int6
 	}
 }
 
-func (s *Service) publishProgress(ctx context.Context, job Job, position uint64, p Progress) {
-	e := s.event(Progressed, job)
-	e.Position, e.Progress = position, p
-	if _, err := s.cfg.Events.Publish(ctx, e, false); err != nil && ctx.Err() == nil {
-		s.cfg.Logger.Warn("the progress of an export could not be told", "app", job.App, "job", job.ID, "error", err)
+func (w *fileWriter) progress() Progress {
+	p := Progress{Done: w.looked.Load(), Total: w.total.Load(), Bytes: w.bytes.Load()}
+	if took := time.Since(w.began).Seconds(); took > 0 {
+		p.PerSec = math.Round(float64(p.Done-w.skipped) / took)
 	}
+	if p.PerSec > 0 {
+		p.SecLeft = math.Ceil(float64(p.Total-p.Done) / p.PerSec)
+	}
+	return p
+}
+
+func (s *Service) publishProgress(ctx context.Context, job Job, v version, p Progress) error {
+	e := s.event(Progressed, job)
+	e.Position, e.ErasedUntil, e.Progress = v.position, v.erasedUntil, p
+	_, err := s.cfg.Events.Publish(ctx, e, false)
+	return err
 }

@@ -38,6 +38,8 @@ type Export struct {
 	Fields      []string           `json:"fields" nullable:"false"`
 	UserCount   int                `json:"user_count,omitempty" doc:"How many accounts were named by user_ids"`
 	Filter      *ExportFilter      `json:"filter,omitempty"`
+	AsOf        uint64             `json:"as_of,omitempty" doc:"The earlier position that was asked for"`
+	AsOfTime    *time.Time         `json:"as_of_time,omitempty" doc:"The time that was asked for"`
 	Progress    ExportProgress     `json:"progress"`
 	Position    uint64             `json:"position,omitempty" doc:"Position of the log that the file shows"`
 	Rows        *int64             `json:"rows,omitempty"`
@@ -60,10 +62,13 @@ type ExportFilter struct {
 	Text string             `json:"q,omitempty"`
 }
 
-// ExportProgress counts rows. Total is zero until it is known.
+// ExportProgress tells how far an export has got. Total is zero until it is known, and so are the others.
 type ExportProgress struct {
-	Done  int64 `json:"done"`
-	Total int64 `json:"total"`
+	Done    int64   `json:"done" doc:"Accounts that it has gone through"`
+	Total   int64   `json:"total" doc:"Accounts that it goes through, about"`
+	Bytes   int64   `json:"bytes,omitempty" doc:"Of the file so far"`
+	PerSec  float64 `json:"rows_per_second,omitempty"`
+	SecLeft float64 `json:"seconds_left,omitempty"`
 }
 
 // exportOf shows a job with a freshly minted URL of its file.
@@ -71,6 +76,7 @@ func (h *Handler) exportOf(ctx context.Context, j export.Job) Export {
 	e := Export{
 		ID: j.ID, App: j.App, Status: j.Status, Format: j.Spec.Format, Compression: j.Spec.Compression, UserCount: j.Spec.UserCount,
 		Fields: make([]string, len(j.Spec.Fields)), Progress: ExportProgress(j.Progress), Position: j.Position, SHA256: j.SHA256, Error: j.Error,
+		AsOf: j.Spec.AsOf.Position, AsOfTime: moment(j.Spec.AsOf.Time),
 		RequestedAt: j.RequestedAt.UTC(), RequestedBy: j.RequestedBy,
 		StartedAt: moment(j.StartedAt), FinishedAt: moment(j.FinishedAt), ExpiresAt: moment(j.ExpiresAt),
 	}
@@ -160,6 +166,7 @@ func exportSchema() *huma.Schema {
 		"user_ids":    listSchema(userIDSchema(), domain.MaxSelectedIDs, "The accounts; not together with filter"),
 		"filter":      object(nil, map[string]*huma.Schema{"type": enumSchema("", domain.TypeNormal, domain.TypeAdmin), "q": stringSchema("Occurs in the user id or the nickname, at most %d bytes of UTF-8", domain.MaxSearchTextBytes)}),
 		"fields":      listSchema(field, len(domain.AllFields.Names()), "The columns in their order; all when left out"),
+		"as_of":       momentSchema("The earlier position or time that the file shows. What was deleted since is left out"),
 		"compression": enumSchema("Of csv and ndjson as a whole, of parquet within; xlsx takes none alone", export.Compressions()...),
 	})
 }

@@ -44,6 +44,14 @@ func enumSchema[T ~string](description string, values ...T) *huma.Schema {
 	return s
 }
 
+// momentSchema is a position or a time.
+func momentSchema(description string) *huma.Schema {
+	least := 1.0
+	return &huma.Schema{Description: description, OneOf: []*huma.Schema{
+		{Type: huma.TypeInteger, Minimum: &least}, {Type: huma.TypeString, Format: "date-time"},
+	}}
+}
+
 func numberSchema(description string, most float64) *huma.Schema {
 	least := 0.0
 	return &huma.Schema{Type: huma.TypeInteger, Description: description, Minimum: &least, Maximum: &most}

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"rollcall/domain"
+	"rollcall/handlers/export"
 )
 
 // exportJobPrefix begins the subjects of export jobs, followed by the application and the job.
@@ -53,7 +54,7 @@ const (
 
 // ExportWorkerConfig tells how export jobs are worked on.
 type ExportWorkerConfig struct {
-	// Work does a job. An error means that it is to be tried again later.
+	// Work does a job. An error means that it is to be tried again later, an *export.Later that others come first.
 	Work func(ctx context.Context, app domain.AppID, job string) error
 	// Concurrency is how many jobs are worked on at once: 2.
 	Concurrency int
@@ -100,5 +101,12 @@ func workOn(ctx context.Context, m *message.Message, cfg ExportWorkerConfig) err
 	work, cancel := context.WithCancel(m.Context())
 	defer cancel()
 	defer context.AfterFunc(ctx, cancel)()
-	return cfg.Work(work, job.App, job.Job)
+	err := cfg.Work(work, job.App, job.Job)
+	if later, ok := errors.AsType[*export.Later](err); ok {
+		if pause, ok := m.Context().Value(laterKey{}).(*time.Duration); ok {
+			*pause = later.After
+			return nil
+		}
+	}
+	return err
 }

@@ -115,6 +115,18 @@ func (h *held) ack(d *delivery) {
 	_ = d.msg.Ack()
 }
 
+// laterKey is that of the pause that a handler wants before its message is delivered again, to whomever.
+type laterKey struct{}
+
+// postpone gives a message back to the server for a while, so that those behind it come first. There is no such thing with a floor, where
+// messages keep their order.
+func (h *held) postpone(d *delivery, pause time.Duration) {
+	h.mu.Lock()
+	delete(h.messages, d.sequence)
+	h.mu.Unlock()
+	_ = d.msg.NakWithDelay(pause) // one that gets lost leads to another delivery, too
+}
+
 // settledBelow returns the sequence below which all is settled, when acknowledgements go by that.
 func (h *held) settledBelow() uint64 {
 	h.mu.Lock()

@@ -268,7 +268,8 @@ func (s *subscription) handOut(d *delivery) verdict {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(s.values))
 	defer cancel()
 	m := d.message(s.stream)
-	m.SetContext(context.WithValue(ctx, receivedKey{}, d.received(s.stream)))
+	var later time.Duration // set by the handler before it acknowledges
+	m.SetContext(context.WithValue(context.WithValue(ctx, receivedKey{}, d.received(s.stream)), laterKey{}, &later))
 	select {
 	case <-s.stop: // first of all: select picks any that is ready
 		return unsettled
@@ -281,7 +282,11 @@ func (s *subscription) handOut(d *delivery) verdict {
 	}
 	select {
 	case <-m.Acked():
-		s.held.ack(d)
+		if later > 0 {
+			s.held.postpone(d, later)
+		} else {
+			s.held.ack(d)
+		}
 		return acked
 	case <-m.Nacked():
 		return nacked

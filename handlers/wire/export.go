@@ -3,6 +3,8 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"strconv"
+	"time"
 
 	"rollcall/domain"
 	"rollcall/handlers/export"
@@ -17,6 +19,7 @@ func DecodeExport(app domain.AppID, b []byte) (export.Spec, error) {
 		"compression": SetString(&spec.Compression),
 		"user_ids":    SetStrings(&spec.UserIDs, "user_ids", domain.MaxSelectedIDs),
 		"filter":      setFilter(&spec.Filter),
+		"as_of":       setMoment(&spec.AsOf),
 		"fields":      SetStrings(&fields, "fields", len(domain.AllFields.Names())),
 	})
 	if err != nil {
@@ -31,6 +34,35 @@ func DecodeExport(app domain.AppID, b []byte) (export.Spec, error) {
 		spec.Fields = append(spec.Fields, f)
 	}
 	return spec, bad.Err("the export")
+}
+
+// setMoment takes a position or a time; null is as if the name were absent.
+func setMoment(to *export.Moment) Setter {
+	return func(value []byte) (err error) {
+		text := string(value)
+		switch {
+		case isNull(value):
+			return nil
+		case text[0] == '"':
+			if text, err = parseString(value); err != nil {
+				return err
+			}
+		}
+		*to, err = ParseMoment("the export", "as_of", text)
+		return err
+	}
+}
+
+// ParseMoment reads a position or a time in a field of a thing.
+func ParseMoment(thing, field, text string) (export.Moment, error) {
+	if n, err := strconv.ParseUint(text, 10, 64); err == nil && n > 0 {
+		return export.Moment{Position: n}, nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil || t.Year() < 1970 {
+		return export.Moment{}, Invalid(thing, field, domain.CodeBadValue, "must be a position, 1 or more, or a time as in 2026-01-31T12:00:00Z")
+	}
+	return export.Moment{Time: t}, nil
 }
 
 // setFilter takes a filter; null is as if the name were absent.

@@ -47,6 +47,12 @@ type List interface {
 	// Apps returns all applications by id and the position that the answer shows.
 	Apps(ctx context.Context) ([]domain.App, uint64, error)
 
+	// Chunk returns consecutive accounts by user id, as of one position, or those that are named; user ids
+	// that name no account are left out. An account that is in the list all the while is in exactly
+	// one of the chunks that follow from each other's last user ids. Rejections:
+	// domain.CodeAppNotFound, domain.CodeInvalid.
+	Chunk(ctx context.Context, s domain.Stretch) (domain.Chunk, error)
+
 	// Scan calls visit once with the selected accounts, by user id, as of exactly
 	// one position, however long visit takes. The total is exact. User ids that
 	// name no account are left out. The snapshot must not be used after visit has returned.

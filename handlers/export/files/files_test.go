@@ -274,3 +274,32 @@ func TestAFileIsServedAsWhatItsNameEndsWith(t *testing.T) {
 		}
 	}
 }
+
+func TestAFolderIsListedWhileFilesComeAndGo(t *testing.T) {
+	f := newFixture(t)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			name := filepath.Join(f.folder, "shop", file.Job+"-half.csv.tmp")
+			if err := errors.Join(os.WriteFile(name, nil, 0o600), os.Remove(name)); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	}()
+	for range 300 {
+		for _, err := range f.store.All(t.Context(), "", "") {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	close(stop)
+	<-stopped
+}

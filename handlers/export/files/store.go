@@ -188,6 +188,15 @@ func (s *Store) Create(ctx context.Context, name export.FileName) (export.Upload
 	return u, nil
 }
 
+// Open reads a file that is committed.
+func (s *Store) Open(ctx context.Context, name export.FileName) (io.ReadCloser, error) {
+	r, err := s.bucket.NewReader(ctx, key(name), nil)
+	if err != nil {
+		return nil, explain(err)
+	}
+	return r, nil
+}
+
 // Delete removes a file, or an upload that All gave.
 func (s *Store) Delete(ctx context.Context, name export.FileName) error {
 	ctx, cancel := s.bounded(ctx)
@@ -212,7 +221,11 @@ func (s *Store) All(ctx context.Context, app domain.AppID, job string) iter.Seq2
 		}
 	}
 	return func(yield func(export.StoredFile, error) bool) {
-		for f, err := range s.list(ctx, prefix) {
+		list := s.list
+		if s.signer != nil {
+			list = s.listFolder
+		}
+		for f, err := range list(ctx, prefix) {
 			if !yield(f, err) || err != nil {
 				return
 			}
@@ -222,6 +235,36 @@ func (s *Store) All(ctx context.Context, app domain.AppID, job string) iter.Seq2
 		}
 		for f, err := range s.uploads.all(ctx, prefix) {
 			if !yield(f, explain(err)) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// listFolder is list for a folder, whose listing breaks off when a file goes while it is looked at, as that of an attempt that
+// is given up does. It is then made anew.
+func (s *Store) listFolder(ctx context.Context, prefix string) iter.Seq2[export.StoredFile, error] {
+	const tries = 100
+	return func(yield func(export.StoredFile, error) bool) {
+		var found []export.StoredFile
+		for n := 1; ; n++ {
+			var failed error
+			found = found[:0]
+			for f, err := range s.list(ctx, prefix) {
+				if failed = err; err == nil {
+					found = append(found, f)
+				}
+			}
+			if failed == nil {
+				break
+			}
+			if n == tries || ctx.Err() != nil || gcerrors.Code(failed) != gcerrors.NotFound {
+				yield(export.StoredFile{}, failed)
+				return
+			}
+		}
+		for _, f := range found {
+			if !yield(f, nil) {
 				return
 			}
 		}

@@ -359,3 +359,23 @@ func TestWritesOfAllSizesArriveInOrder(t *testing.T) {
 		}
 	})
 }
+
+func TestAFileThatIsCommittedCanBeRead(t *testing.T) {
+	inEach(t, func(t *testing.T, f *fixture) {
+		r, err := f.store.Open(t.Context(), file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		if body, err := io.ReadAll(r); err != nil || string(body) != content {
+			t.Errorf("it reads %q, %v", body, err)
+		}
+		other := file
+		other.Name = "none.csv"
+		defer f.begin(t, t.Context(), other, content).Abort()
+		if r, err := f.store.Open(t.Context(), other); err == nil {
+			r.Close()
+			t.Error("a file that is not committed can be read")
+		}
+	})
+}

@@ -129,6 +129,7 @@ func testHistories(t *testing.T, open Open) {
 				w.CheckPages(t, l)
 			}
 			checkScan(t, w, domain.Selection{App: app, Filter: domain.Filter{Text: text}})
+			checkChunks(t, w, app, 7)
 		}
 		checkTotals(t, w, app)
 		checkAccounts(t, w, app)

@@ -36,6 +36,8 @@ func Run(t *testing.T, open Open) {
 		{"a batch that fails midway leaves nothing", testFailingBatch},
 		{"a scan shows one position while writes go on", testScan},
 		{"a scan selects by filter and by user ids", testSelections},
+		{"chunks follow from each other by user id", testChunks},
+		{"chunks hold together while accounts come and go", testChunksUnderChange},
 		{"reads beside writes show exactly one position", testConcurrentReads},
 		{"a read ends with its context and the list goes on", testCancel},
 	} {

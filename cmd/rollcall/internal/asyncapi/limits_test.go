@@ -81,7 +81,7 @@ func TestLimitsAreThoseOfTheCode(t *testing.T) {
 }
 
 // notOfMessages are limits that no message can meet.
-var notOfMessages = []string{"MaxListLimit", "DefaultListLimit", "DefaultMaxAdmins"}
+var notOfMessages = []string{"MaxStretch", "MaxListLimit", "DefaultListLimit", "DefaultMaxAdmins"}
 
 func TestNoLimitOfTheCodeIsForgotten(t *testing.T) {
 	known := map[string][]string{

@@ -74,6 +74,7 @@ type ExportOrder struct {
 	UserIDs     []string      `json:"user_ids,omitempty"`
 	Filter      *ExportFilter `json:"filter,omitempty"`
 	Fields      []string      `json:"fields,omitempty"`
+	AsOf        string        `json:"as_of,omitempty"` // a position or a time
 }
 
 // ExportFilter is the filter of a list.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"rollcall/domain"
+	"rollcall/eventstore/codec"
 	"rollcall/handlers/erasure"
 	"rollcall/handlers/export"
 	"rollcall/handlers/export/files"
@@ -42,7 +43,7 @@ func (s *Service) openExports(ctx context.Context) (err error) {
 		return err
 	}
 	s.exports, err = export.New(export.Config{
-		Events: queue, Queue: queue, Files: s.files, Accounts: s.list, Waiter: s.runners[0], Log: s.store, Sealer: s.keys, Logger: s.logger, Observe: s.metrics.attempted,
+		Events: queue, Queue: queue, Files: s.files, Accounts: s.list, Past: export.NewHistory(s.store, codec.New(s.keys)), Waiter: s.runners[0], Log: s.store, Sealer: s.keys, Logger: s.logger, Observe: s.metrics.attempted,
 		Quota: s.cfg.ExportQuota,
 	})
 	s.queue = queue
@@ -59,7 +60,7 @@ func (s *Service) runExports() {
 	s.run("the check of the exports' store", s.checkFiles)
 	s.run("the worker of exports", func(ctx context.Context) error {
 		return s.queue.RunExportWorker(ctx, messaging.ExportWorkerConfig{
-			Work: s.exports.Work, AckWait: exportAckWait, Logger: s.logger,
+			Work: s.exports.Work, Concurrency: s.cfg.ExportsAtOnce, AckWait: exportAckWait, Logger: s.logger,
 		})
 	})
 }

@@ -1,0 +1,218 @@
+package export
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"maps"
+	"slices"
+
+	"github.com/klauspost/compress/s2"
+
+	"rollcall/domain"
+)
+
+// A part holds accounts that an attempt has found, in the order of the file. It is kept in the store from when it is full until the job
+// is over, so that the next attempt at the same version finds them there, not in the list and the log. Nobody
+// is ever given a URL of it. It is the same for all formats: from the same accounts an encoder makes the same bytes.
+type part struct {
+	version version
+	index   int
+}
+
+const partPrefix = "part-"
+
+func (p part) name(job Job) FileName {
+	return FileName{App: job.App, Job: job.ID, Name: fmt.Sprintf("%s%06d-%d-%d", partPrefix, p.index, p.version.position, p.version.erasedUntil)}
+}
+
+// partOf undoes name.
+func partOf(job Job, name FileName) (p part, ok bool) {
+	_, err := fmt.Sscanf(name.Name, partPrefix+"%06d-%d-%d", &p.index, &p.version.position, &p.version.erasedUntil)
+	return p, err == nil && p.name(job) == name
+}
+
+// mayUse tells whether a job may go on from parts of a version: it shows the job's position, and lacks all that was deleted.
+func (j Job) mayUse(v version) bool {
+	want := cmp.Or(j.Spec.AsOf.Position, j.Position)
+	return !j.Status.Finished() && want != 0 && v.position == want && v.erasedUntil >= max(j.recalled, v.position)
+}
+
+// tidy removes what earlier attempts at a job have left, but for parts to go on from, which it returns the version and the number of.
+func (s *Service) tidy(ctx context.Context, job Job) (v version, parts int, err error) {
+	var all []StoredFile
+	found := make(map[version]map[int]bool)
+	for f, err := range s.cfg.Files.All(ctx, job.App, job.ID) {
+		if err != nil {
+			return v, 0, fmt.Errorf("%w: look what an earlier attempt left: %w", errStore, err)
+		}
+		all = append(all, f)
+		if p, ok := partOf(job, f.Name); ok && !f.Unfinished && job.mayUse(p.version) {
+			if found[p.version] == nil {
+				found[p.version] = make(map[int]bool)
+			}
+			found[p.version][p.index] = true
+		}
+	}
+	for _, candidate := range slices.SortedFunc(maps.Keys(found), func(a, b version) int { return cmp.Compare(a.erasedUntil, b.erasedUntil) }) {
+		n := 0
+		for found[candidate][n] {
+			n++
+		}
+		if n > 0 && n >= parts {
+			v, parts = candidate, n
+		}
+	}
+	for _, f := range all {
+		if p, ok := partOf(job, f.Name); ok && !f.Unfinished && p.version == v && p.index < parts {
+			continue
+		}
+		if err := s.cfg.Files.Delete(ctx, f.Name); err != nil {
+			return v, 0, fmt.Errorf("%w: remove what an earlier attempt left: %w", errStore, err)
+		}
+	}
+	return v, parts, nil
+}
+
+// removeParts removes all parts of a job that is over.
+func (s *Service) removeParts(ctx context.Context, job Job) error {
+	for f, err := range s.cfg.Files.All(ctx, job.App, job.ID) {
+		if err == nil {
+			if _, ok := partOf(job, f.Name); ok || f.Unfinished {
+				err = s.cfg.Files.Delete(ctx, f.Name)
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("remove the parts of export %s: %w", job.ID, err)
+		}
+	}
+	return nil
+}
+
+// partBytes is how large the accounts of a part are at most, about.
+const partBytes = 1 << 20
+
+// keeper keeps what an attempt finds, in parts. It is used by one goroutine.
+type keeper struct {
+	service *Service
+	job     Job
+	next    part
+	rows    int // accounts that are gone through for a part, at most about
+
+	looked  int64
+	count   uint64
+	records []byte
+	packed  []byte // of the part before
+	last    domain.UserID
+	keeping chan error // of the part before, nil when there is none
+	broken  bool       // a part could not be kept, so none that follows is of use
+}
+
+// add takes accounts that have been written.
+func (k *keeper) add(ctx context.Context, p piece) {
+	if k.broken {
+		return
+	}
+	for i := range p.accounts {
+		k.records = appendRecord(k.records, &p.accounts[i])
+	}
+	k.count += uint64(len(p.accounts))
+	k.looked += p.looked
+	k.last = cmp.Or(p.last, k.last)
+	if k.looked >= int64(k.rows) || len(k.records) >= partBytes {
+		k.finish(ctx)
+	}
+}
+
+// finish begins to keep a part, once the one before is kept. That it cannot be kept costs time when the attempt breaks off, and nothing else.
+func (k *keeper) finish(ctx context.Context) {
+	if k.wait(); k.broken {
+		return
+	}
+	head := binary.AppendUvarint(nil, uint64(k.looked))
+	head = binary.AppendUvarint(head, k.count)
+	head = binary.AppendUvarint(head, uint64(len(k.last)))
+	head = append(head, k.last...)
+	k.packed = s2.Encode(k.packed[:cap(k.packed)], k.records)
+	name, packed, done := k.next.name(k.job), k.packed, make(chan error, 1)
+	go func() { done <- k.service.keep(ctx, name, head, packed) }()
+	k.keeping = done
+	k.next.index++
+	k.looked, k.count, k.records = 0, 0, k.records[:0]
+}
+
+// wait waits until the latest part is kept.
+func (k *keeper) wait() {
+	if k.keeping == nil {
+		return
+	}
+	if err := <-k.keeping; err != nil {
+		k.broken, k.records, k.packed = true, nil, nil
+		k.service.cfg.Logger.Warn("a part of an export cannot be kept; if the worker ends it goes on from the part before", "app", k.job.App, "job", k.job.ID, "error", err)
+	}
+	k.keeping = nil
+}
+
+// keep keeps a part.
+func (s *Service) keep(ctx context.Context, name FileName, head, packed []byte) error {
+	upload, err := s.cfg.Files.Create(ctx, name)
+	if err != nil {
+		return err
+	}
+	if _, err = upload.Write(head); err == nil {
+		_, err = upload.Write(packed)
+	}
+	if err == nil {
+		err = upload.Commit()
+	}
+	if err != nil {
+		upload.Abort()
+	}
+	return err
+}
+
+// kept yields what the parts of an earlier attempt hold.
+func (s *Service) kept(ctx context.Context, job Job, v version, parts int) iter.Seq2[piece, error] {
+	return func(yield func(piece, error) bool) {
+		for i := range parts {
+			p, err := s.readPart(ctx, part{v, i}.name(job))
+			if err != nil {
+				err = fmt.Errorf("%w: read a part of the export: %w", errStore, err)
+			}
+			if !yield(p, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (s *Service) readPart(ctx context.Context, name FileName) (p piece, err error) {
+	file, err := s.cfg.Files.Open(ctx, name)
+	if err != nil {
+		return piece{}, err
+	}
+	defer file.Close()
+	data, err := io.ReadAll(file)
+	if err != nil {
+		return piece{}, err
+	}
+	head := records{left: string(data)}
+	p.looked = int64(head.number())
+	n := head.number()
+	p.last = domain.UserID(head.text())
+	if data, err = s2.Decode(nil, data[len(data)-len(head.left):]); err != nil || head.failed {
+		return piece{}, errors.Join(errRecord, err)
+	}
+	r := records{left: string(data)}
+	for i := uint64(0); i < n && !r.failed; i++ {
+		p.accounts = append(p.accounts, r.account(name.App))
+	}
+	if r.failed || r.left != "" {
+		return piece{}, errRecord
+	}
+	return p, nil
+}

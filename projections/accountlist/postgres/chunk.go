@@ -1,0 +1,52 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"rollcall/domain"
+	"rollcall/projections/accountlist"
+)
+
+// Chunk returns consecutive accounts by user id.
+func (l *List) Chunk(ctx context.Context, s domain.Stretch) (chunk domain.Chunk, err error) {
+	if err := s.Check(); err != nil {
+		return domain.Chunk{}, err
+	}
+	err = l.read(ctx, l.db.scanners, func(v *view) error {
+		app, err := v.app(ctx, s.App)
+		if err != nil {
+			return err
+		}
+		p := pager{
+			ctx: ctx, view: v, app: app, after: accountlist.Key{UserID: s.After}, resumed: s.After != "",
+			listing: domain.Listing{App: s.App, Filter: domain.Filter{Type: s.Type}, Sort: domain.SortUserID, Order: domain.Ascending},
+		}
+		chunk = domain.Chunk{Position: v.position, Total: app.total(s.Type)}
+		chunk.Accounts, err = p.accounts(p.stretch(s))
+		return err
+	})
+	if err != nil {
+		return domain.Chunk{}, err
+	}
+	return chunk, nil
+}
+
+// stretch selects the accounts that are named, or the next ones along the index of user ids.
+func (p *pager) stretch(stretch domain.Stretch) (s statement) {
+	where, limit := p.scope(&s), ""
+	if len(stretch.UserIDs) > 0 {
+		names := make([]string, len(stretch.UserIDs))
+		for i, id := range stretch.UserIDs {
+			names[i] = string(id)
+		}
+		slices.Sort(names)
+		where += " AND a.user_id = ANY(" + s.arg(slices.Compact(names)) + ")"
+	} else {
+		where += p.place(&s)
+		limit = fmt.Sprintf(" LIMIT %d", stretch.Limit)
+	}
+	s.sql = "SELECT " + accountColumns + " FROM list.accounts a WHERE " + where + " ORDER BY " + p.order() + limit
+	return s
+}
