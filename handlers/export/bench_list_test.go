@@ -1,0 +1,176 @@
+package export_test
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"rollcall/domain"
+	"rollcall/eventstore"
+	"rollcall/eventstore/codec"
+	"rollcall/handlers/export"
+	"rollcall/projections/accountlist"
+	"rollcall/projections/accountlist/listtest"
+	"rollcall/projections/accountlist/sqlite"
+)
+
+// busy is the real list of a load, to which somebody writes, with as much of its log as tells of what was written.
+type busy struct {
+	*listtest.World
+	b *testing.B
+
+	mu     sync.Mutex
+	events map[eventstore.AggregateID][]eventstore.Envelope
+	high   uint64 // most bytes of heap in use
+}
+
+func (l *busy) App(ctx context.Context, app domain.AppID) (domain.App, uint64, error) {
+	return l.List.App(ctx, app)
+}
+
+func (l *busy) Chunk(ctx context.Context, s domain.Stretch) (domain.Chunk, error) {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	l.mu.Lock()
+	l.high = max(l.high, m.HeapInuse)
+	l.mu.Unlock()
+	return l.List.Chunk(ctx, s)
+}
+
+func (l *busy) Last(context.Context) (eventstore.Position, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.Position, nil
+}
+
+func (l *busy) PositionAt(context.Context, time.Time) (eventstore.Position, error) { return 0, nil }
+
+func (l *busy) WaitFor(context.Context, eventstore.Position) error { return nil }
+
+func (l *busy) Load(_ context.Context, id eventstore.AggregateID) iter.Seq2[eventstore.Envelope, error] {
+	l.mu.Lock()
+	events := l.events[id]
+	l.mu.Unlock()
+	return func(yield func(eventstore.Envelope, error) bool) {
+		for _, e := range events {
+			if !yield(e, nil) {
+				return
+			}
+		}
+	}
+}
+
+// write edits accounts, each a command of its own.
+func (l *busy) write(ids []domain.UserID, n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, id := range ids {
+		aggregate := eventstore.Account(string(listtest.LoadApp), string(id))
+		if l.events[aggregate] == nil {
+			a, _, err := l.List.Account(l.b.Context(), listtest.LoadApp, id)
+			if err != nil {
+				l.b.Error(err)
+				return
+			}
+			l.events[aggregate] = l.Encode(l.b, eventstore.Position(a.Revision)-1, domain.AccountCreated{App: a.App, UserID: id, Type: a.Type, Profile: a.Profile, At: a.CreatedAt})
+		}
+		e := l.Encode(l.b, l.Position, domain.AccountEdited{App: listtest.LoadApp, UserID: id, At: listtest.Epoch, Patch: domain.Patch{
+			Fields: domain.FieldsOf(domain.FieldLevel), Values: domain.Profile{Level: domain.Num(uint32(n))},
+		}})
+		if err := l.List.Apply(l.b.Context(), l.Position, e); err != nil {
+			l.b.Error(err)
+			return
+		}
+		l.Position++
+		l.events[aggregate] = append(l.events[aggregate], e...)
+	}
+}
+
+// BenchmarkExportOfTheList measures exports of a million accounts of the list in SQLite while 500 edits a second go on, beside a bare scan of
+// the table.
+func BenchmarkExportOfTheList(b *testing.B) {
+	const accounts, perTick, tick = 1_000_000, 50, 100 * time.Millisecond
+	c := codec.New(listtest.NewGCMSealer(b))
+	l := &busy{b: b, events: make(map[eventstore.AggregateID][]eventstore.Envelope), World: listtest.NewWorld(b, func(t testing.TB, _ *codec.Codec) accountlist.List {
+		list, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "list.db"), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = list.Close() })
+		return list
+	})}
+	l.Codec = c
+	_, l.Position = listtest.Load(b, l.List, c, accounts)
+	page, err := l.List.Page(b.Context(), domain.Listing{App: listtest.LoadApp, Limit: domain.MaxListLimit})
+	if err != nil {
+		b.Fatal(err)
+	}
+	var bare float64
+	b.Run("scan of the table", func(b *testing.B) {
+		for b.Loop() {
+			start := time.Now()
+			if err := l.List.Scan(b.Context(), domain.Selection{App: listtest.LoadApp}, func(s domain.Snapshot) error {
+				for _, err := range s.Accounts {
+					if err != nil {
+						return err
+					}
+				}
+				return nil
+			}); err != nil {
+				b.Fatal(err)
+			}
+			bare = accounts / time.Since(start).Seconds()
+		}
+		b.ReportMetric(bare, "rows/s")
+	})
+	w := newWorld(b, 0)
+	w.scan, w.log, w.past = l, l, export.NewHistory(l, c)
+	in := w.start(b)
+	for _, format := range export.Formats() {
+		b.Run(string(format), func(b *testing.B) {
+			stop := background(b, func(ctx context.Context) error {
+				every := time.NewTicker(tick)
+				defer every.Stop()
+				for n := 0; ; n++ {
+					select {
+					case <-every.C:
+					case <-ctx.Done():
+						return nil
+					}
+					from := n * perTick % len(page.Accounts)
+					ids := make([]domain.UserID, perTick)
+					for i := range ids {
+						ids[i] = page.Accounts[from+i].UserID
+					}
+					l.write(ids, n)
+				}
+			})
+			runtime.GC()
+			var before runtime.MemStats
+			runtime.ReadMemStats(&before)
+			l.high = 0
+			for n := 0; b.Loop(); n++ {
+				job, err := in.Order(b.Context(), export.Request{ID: fmt.Sprintf("%s-%d-%d", format, time.Now().UnixNano(), n), Actor: "alice"}, export.Spec{App: listtest.LoadApp, Format: format})
+				if err != nil {
+					b.Fatal(err)
+				}
+				if err := in.Work(b.Context(), listtest.LoadApp, job.ID); err != nil {
+					b.Fatal(err)
+				}
+				if job, err = in.Get(b.Context(), listtest.LoadApp, job.ID); err != nil || job.Rows != accounts {
+					b.Fatalf("%d rows, %v", job.Rows, err)
+				}
+			}
+			stop()
+			rate := accounts * float64(b.N) / b.Elapsed().Seconds()
+			b.ReportMetric(rate, "rows/s")
+			b.ReportMetric(rate/bare, "of-a-scan")
+			b.ReportMetric(float64(l.high-min(l.high, before.HeapInuse))/(1<<20), "heap-MiB")
+		})
+	}
+}
