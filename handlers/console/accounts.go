@@ -26,6 +26,7 @@ type accountsBody struct {
 	Read    bool // the visitor may see accounts
 	Write   bool // and may change them
 	Pick    bool // a selection is good for something
+	Export  bool // the visitor may order exports
 }
 
 // accountsPage shows the first accounts in the page itself, so that there is something to see before any module runs.
@@ -47,7 +48,7 @@ func (h *Handler) accountsPage(v *visit) error {
 	}
 	return v.render(http.StatusOK, "accounts", view{
 		Title: title(app) + " · " + v.text("accounts.title"), App: &app, Tab: "accounts", Body: body,
-		Entry: "accounts.js", Load: []string{"list.js", "selection.js", "live.js", "dialog.js", "form.js", "create.js", "edit.js", "conflict.js", "delete.js"},
+		Entry: "accounts.js", Load: []string{"list.js", "selection.js", "live.js", "dialog.js", "form.js", "create.js", "edit.js", "conflict.js", "delete.js", "export.js"},
 	})
 }
 
@@ -72,7 +73,7 @@ func (v *visit) accountsBody() accountsBody {
 	}
 	write := v.may(access.WriteAccounts)
 	return accountsBody{
-		Listing: l, Sizes: pageSizes, Read: v.may(access.ReadAccounts), Write: write, Pick: write || v.may(access.Export),
+		Listing: l, Sizes: pageSizes, Read: v.may(access.ReadAccounts), Write: write, Pick: write || v.may(access.Export), Export: v.may(access.Export),
 	}
 }
 

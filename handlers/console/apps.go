@@ -95,7 +95,11 @@ func title(a domain.App) string {
 
 // appHome leads to the first page of an application.
 func (h *Handler) appHome(v *visit) error {
-	http.Redirect(v.w, v.r, homePath+"apps/"+string(v.app())+"/accounts", http.StatusSeeOther)
+	page := "/accounts"
+	if !v.may(access.ReadAccounts) && v.may(access.Export) {
+		page = "/exports"
+	}
+	http.Redirect(v.w, v.r, homePath+"apps/"+string(v.app())+page, http.StatusSeeOther)
 	return nil
 }
 

@@ -12,6 +12,7 @@
 //	signin.go       signing in with a token or a link, and out
 //	apps.go         the page of applications
 //	accounts.go     the page of an application's accounts, its rows and dialogs
+//	exports.go      the page of an application's exports, its jobs and the dialog that orders one
 //	live.go         what changes, as server-sent events
 //	words.go        text of accounts made safe to look at
 //	i18n/           every word that the console says, in Korean and English

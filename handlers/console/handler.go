@@ -37,6 +37,7 @@ type Log interface {
 // Config is what a Handler is made of. All members are needed but those that say otherwise.
 type Config struct {
 	Queries Queries
+	Exports Exports
 	Tokens  Tokens
 	Log     Log
 
@@ -82,8 +83,8 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect
 
 // New returns the console. It is an error to leave out what is needed.
 func New(c Config) (*Handler, error) {
-	if c.Queries == nil || c.Tokens == nil || c.Log == nil {
-		return nil, errors.New("console: Queries, Tokens and Log are needed")
+	if c.Queries == nil || c.Exports == nil || c.Tokens == nil || c.Log == nil {
+		return nil, errors.New("console: Queries, Exports, Tokens and Log are needed")
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -138,6 +139,10 @@ func (h *Handler) routes() {
 	h.fragment("GET /console/apps/{app}/accounts/edit", h.editAccountDialog, access.WriteAccounts)
 	h.fragment("GET /console/apps/{app}/accounts/delete", h.deleteDialog, access.WriteAccounts)
 	h.fragment("GET /console/apps/{app}/accounts/live", h.live, access.ReadAccounts)
+
+	h.page("GET /console/apps/{app}/exports", h.exportsPage, access.Export)
+	h.fragment("GET /console/apps/{app}/exports/rows", h.exportRows, access.Export)
+	h.fragment("GET /console/apps/{app}/exports/new", h.newExportDialog, access.Export)
 
 	h.open("/console/", h.nothingHere)
 }

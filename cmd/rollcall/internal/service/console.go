@@ -13,7 +13,7 @@ func (s *Service) openConsole() (err error) {
 		return err
 	}
 	s.console, err = console.New(console.Config{
-		Queries: s.queries, Tokens: s.tokens, Log: s.store, Secret: secret,
+		Queries: s.queries, Exports: s.exports, Tokens: s.tokens, Log: s.store, Secret: secret,
 		Secure: strings.HasPrefix(s.cfg.PublicURL, "https:"), Version: s.cfg.Version, Logger: s.logger,
 	})
 	return err

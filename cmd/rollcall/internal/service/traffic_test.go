@@ -76,6 +76,7 @@ func traffic(t *testing.T, s *service.Service) {
 		figures := read(t, s)
 		return got.Status == "completed" && value(t, figures, "rollcall_projection_lag_events", "projection", "erasure") == 0 &&
 			value(t, figures, "rollcall_projection_lag_events", "projection", "account_list") == 0 &&
+			value(t, figures, "rollcall_log_position") == 7 && // the erasure is recorded
 			value(t, figures, "rollcall_export_attempt_duration_seconds", "format", "csv", "outcome", "completed") == 1
 	})
 }

@@ -3,6 +3,7 @@
 import { openCreate } from './create.js';
 import { openDelete } from './delete.js';
 import { openEdit } from './edit.js';
+import { openExport } from './export.js';
 import { t } from './i18n.js';
 import { shortcut } from './keys.js';
 import { List } from './list.js';
@@ -39,6 +40,11 @@ function startList() {
     if (gone.length) list.load({ cursors: list.cursors, minimum: position, quiet: true });
   });
 
+  page.querySelector('#export')?.addEventListener('click', () => openExport(app, shown(list)));
+  page.querySelector('#export-selected')?.addEventListener('click', () => openExport(app, {
+    user_ids: selection.ids,
+    what: selection.size === 1 ? t('exports.scope_one', { user_id: selection.ids[0] }) : t('exports.what_picked', { n: selection.size }),
+  }));
   create?.addEventListener('click', add);
   page.querySelector('#delete-selected')?.addEventListener('click', () => remove(selection.ids));
   list.table.addEventListener('click', (event) => {
@@ -51,6 +57,15 @@ function startList() {
     }
   });
   startKeys({ list, selection, current, add, edit, remove });
+}
+
+// shown is what the list holds, as the scope of an export.
+function shown(list) {
+  const q = list.query();
+  if (!list.isFiltered) return { what: t('exports.scope_all') };
+  const filter = {};
+  for (const name of ['type', 'q']) if (q.has(name)) filter[name] = q.get(name);
+  return { filter, what: t('exports.scope_filtered', { total: list.total.textContent }) };
 }
 
 function glow(row) {

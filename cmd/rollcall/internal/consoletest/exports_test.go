@@ -1,0 +1,106 @@
+package consoletest
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+)
+
+func TestAccountsAreExportedWithProgressAndADownload(t *testing.T) {
+	inEachLanguage(t, func(t *testing.T, p *page) {
+		app := shared.newApp(t, "Exports")
+		shared.fill(t, app, 30)
+		shared.create(t, app, account{"user_id": "boss", "nickname": "관리자 <b>", "type": "admin"})
+		p.openList(app)
+		p.click("#export")
+		p.untilText("[data-scope]", p.text("exports.scope_all"))
+		p.until("compression can be chosen", `!document.querySelector("#f-compression").disabled`)
+		p.click(`[name="format"][value="xlsx"] + span`)
+		p.until("a workbook is compressed already", `document.querySelector("#f-compression").disabled`)
+		p.click("details.fields summary")
+		p.click(`[data-fields="none"]`)
+		p.until("no file without a column", `document.querySelector("[data-go]").disabled`)
+		p.click(`[value="user_id"]`)
+		p.click(`[value="nickname"]`)
+		p.accessible("the dialog of an export")
+		p.shot("export-fields")
+		p.click("[data-go]")
+		p.untilText("[data-outcome]", p.text("exports.done"))
+		p.untilText("[data-rows]", "31")
+		p.accessible("a completed export")
+		p.shot("export-done")
+		p.do(`window.went = []; navigation.addEventListener("navigate", (e) => { window.went.push(e.destination.url); e.preventDefault(); })`)
+		p.click("[data-download]")
+		p.until("the file is asked for", `window.went.some((url) => url.includes("/exports/files/"))`)
+		p.press("\x1b")
+
+		p.click(`tr[data-id="boss"] .pick input + span`)
+		p.click("#export-selected")
+		p.untilText("[data-scope]", p.text("exports.scope_one", "user_id", "boss"))
+		p.click("[data-go]")
+		p.untilText("[data-rows]", "1")
+		p.press("\x1b")
+
+		p.click(`[name="type"][value="admin"] + span`)
+		p.untilText("#total", "1")
+		p.click("#export")
+		p.untilText("[data-scope]", p.text("exports.scope_filtered", "total", "1"))
+		p.click("[data-go]")
+		p.untilText("[data-rows]", "1")
+		p.press("\x1b")
+
+		p.goTo("/console/apps/" + app + "/exports")
+		p.until("the jobs are listed", `document.querySelectorAll(".job .status.completed").length >= 3`)
+		p.untilText(".job:first-child h2", p.text("exports.what_filtered"))
+		p.accessible("the page of exports")
+		p.shot("exports")
+		jobs := shared.call(t, http.MethodGet, "/v1/apps/"+app+"/exports", nil)["exports"].([]any)
+		newest := jobs[0].(map[string]any)
+		if filter, _ := newest["filter"].(map[string]any); filter["type"] != "admin" || newest["rows"] != 1.0 {
+			t.Errorf("the export of the filtered list is %v", newest)
+		}
+		if fields := jobs[2].(map[string]any)["fields"]; fmt.Sprint(fields) != "[user_id nickname]" {
+			t.Errorf("the fields are %v", fields)
+		}
+	})
+}
+
+func TestThePageOfExportsShowsAJobThatIsOrderedThere(t *testing.T) {
+	inEachLanguage(t, func(t *testing.T, p *page) {
+		app := shared.newApp(t, "Follow")
+		shared.fill(t, app, 500)
+		p.signIn(shared.service.OperatorToken(), "/console/apps/"+app+"/exports")
+		p.shot("exports-none")
+		p.click("#export")
+		p.untilText("[data-scope]", p.text("exports.scope_all"))
+		p.click("[data-go]")
+		p.untilText("[data-outcome]", p.text("exports.done"))
+		p.press("\x1b")
+		p.until("the job is on the page", `document.querySelector(".job .status.completed")`)
+		// What cannot be seen in a moment is shown as it would be: another job is there and goes on.
+		p.do(`const job = document.querySelector(".job"); job.dataset.version = "another"; job.dataset.live = ""; job.querySelector(".status").textContent = "?"`)
+		p.untilText(".job .status", p.text("exports.completed"))
+		p.resize(390, 844)
+		p.shot("exports-phone")
+		p.accessible("exports on a phone")
+	})
+}
+
+func TestAnExporterSeesExportsAndNothingElse(t *testing.T) {
+	app := shared.newApp(t, "Exporter")
+	shared.create(t, app, account{"user_id": "one"})
+	exporter, _ := shared.token(t, "exporter", app)
+	viewer, _ := shared.token(t, "viewer", app)
+	inEachLanguage(t, func(t *testing.T, p *page) {
+		p.signIn(exporter, "/console/apps/"+app)
+		p.click("#export")
+		p.untilText("[data-scope]", p.text("exports.scope_all"))
+		p.click("[data-go]")
+		p.untilText("[data-rows]", "1")
+		p.expect("status of 403")
+		p.signIn(viewer, "/console/apps/"+app+"/accounts")
+		p.until("nothing is offered", `document.querySelector("#table") && !document.querySelector("#export, #export-selected, a[href$='/exports']")`)
+		p.goTo("/console/apps/" + app + "/exports")
+		p.untilText("h1", p.text("error.forbidden"))
+	})
+}

@@ -1,0 +1,159 @@
+// Ordering an export: the dialog, its progress, and the download. A dialog that is closed leaves the work going on.
+
+import { appPath, call, newKey } from './api.js';
+import { openDialog } from './dialog.js';
+import { clearProblem, showProblem } from './form.js';
+import { number, sentence, t } from './i18n.js';
+import { busy, toast } from './ui.js';
+
+const over = ['completed', 'failed', 'cancelled', 'expired'];
+
+export const exportPath = (app, id) => `${appPath(app)}/exports/${encodeURIComponent(id)}`;
+
+// download fetches a file under an address that is made at this moment.
+export async function download(app, id) {
+  try {
+    const { value } = await call('GET', exportPath(app, id));
+    if (!value.download_url) throw Object.assign(new Error(), { code: 'export_expired' });
+    location.assign(value.download_url); // an attachment: the page stays
+  } catch (error) {
+    toast(sentence(error.code, error.detail), { bad: true });
+  }
+}
+
+// cancel ends an export, and returns whether it did.
+export async function cancel(app, id) {
+  try {
+    await call('DELETE', exportPath(app, id), { headers: { 'Idempotency-Key': newKey() } });
+    return true;
+  } catch (error) {
+    toast(sentence(error.code, error.detail), { bad: true });
+    return false;
+  }
+}
+
+// openExport orders an export of a scope: {user_ids}, {filter} or neither, said to people as what. ordered is called with the job.
+export async function openExport(app, { what, ...scope }, ordered = () => {}) {
+  const dialog = await openDialog(`/console/apps/${encodeURIComponent(app)}/exports/new`);
+  if (dialog) new Order(app, scope, what, ordered, dialog);
+}
+
+class Order {
+  constructor(app, scope, what, ordered, dialog) {
+    Object.assign(this, { app, scope, ordered, dialog });
+    this.form = dialog.querySelector('form');
+    this.part = (name) => dialog.querySelector(`[data-${name}]`);
+    this.part('scope').textContent = what;
+    this.part('work').hidden = true;
+    this.boxes = [...this.form.querySelectorAll('[name="fields"]')];
+    this.form.addEventListener('change', () => this.#choices());
+    for (const tool of dialog.querySelectorAll('[data-fields]')) {
+      tool.addEventListener('click', () => {
+        for (const box of this.boxes) box.checked = tool.dataset.fields === 'all';
+        this.#choices();
+      });
+    }
+    this.form.addEventListener('submit', (event) => { event.preventDefault(); busy(this.part('go'), () => this.#order()); });
+    this.part('stop').addEventListener('click', () => busy(this.part('stop'), () => cancel(app, this.id)));
+    this.part('download').addEventListener('click', () => busy(this.part('download'), () => download(app, this.id)));
+    dialog.addEventListener('close', () => this.#closed());
+    this.#choices();
+  }
+
+  // A workbook is compressed already, and a file has a column at least.
+  #choices() {
+    const { compression, format } = this.form.elements;
+    compression.disabled = format.value === 'xlsx';
+    if (compression.disabled) compression.value = 'none';
+    const picked = this.boxes.filter((box) => box.checked).length;
+    this.part('field-count').textContent = `${number(picked)} / ${number(this.boxes.length)}`;
+    this.part('go').disabled = picked === 0;
+  }
+
+  async #order() {
+    const { compression, format } = this.form.elements;
+    clearProblem(this.form);
+    const fields = this.boxes.filter((box) => box.checked).map((box) => box.value);
+    const body = { ...this.scope, format: format.value, compression: compression.value };
+    if (fields.length < this.boxes.length) body.fields = fields;
+    try {
+      const { value } = await call('POST', `${appPath(this.app)}/exports`, { body, headers: { 'Idempotency-Key': this.key ??= newKey() } });
+      this.id = value.id;
+      this.ordered(value);
+      this.#follow(value);
+    } catch (problem) {
+      if (problem.code !== 'network') this.key = undefined; // it was refused; what comes next is another order
+      showProblem(this.form, problem);
+    }
+  }
+
+  #follow(job) {
+    for (const name of ['ask', 'go']) this.part(name).hidden = true;
+    for (const name of ['work', 'stop']) this.part(name).hidden = false;
+    this.part('leave').textContent = t('dialog.close');
+    this.#show(job);
+    this.events = new EventSource(`${exportPath(this.app, this.id)}/events`);
+    for (const kind of ['started', 'progressed', 'interrupted', 'recalled', ...over]) this.events.addEventListener(kind, () => this.#look());
+    this.events.addEventListener('error', () => this.#look()); // the end of the stream, or of the connection: it comes back by itself
+  }
+
+  // look asks how far the job is. An event says that it has moved, not where to.
+  async #look() {
+    if (this.looking) { this.again = true; return; }
+    this.looking = true;
+    try {
+      this.#show((await call('GET', exportPath(this.app, this.id))).value);
+    } catch (error) {
+      if (error.code !== 'network') this.part('state').textContent = sentence(error.code, error.detail);
+    } finally {
+      this.looking = false;
+    }
+    if (this.again) { this.again = false; this.#look(); }
+  }
+
+  #show(job) {
+    if (over.includes(job.status)) { this.#finish(job); return; }
+    const { done, total, bytes, rows_per_second: rate, seconds_left: left } = job.progress;
+    const bar = this.part('progress');
+    if (total) Object.assign(bar, { max: total, value: done });
+    const said = [total ? t('exports.rows_of', { done, total }) : t('exports.waits')];
+    if (bytes) said.push(size(bytes));
+    if (rate) said.push(t('exports.rate', { n: Math.round(rate) }));
+    if (left) said.push(t('exports.left', { n: Math.ceil(left) }));
+    this.part('state').textContent = said.join(' · ');
+  }
+
+  #finish(job) {
+    this.events?.close();
+    this.over = true;
+    for (const name of ['work', 'stop']) this.part(name).hidden = true;
+    this.part('done').hidden = false;
+    const outcome = this.part('outcome');
+    switch (job.status) {
+      case 'completed': outcome.textContent = t('exports.done'); break;
+      case 'cancelled': outcome.textContent = t('exports.done_cancelled'); break;
+      default: outcome.textContent = `${t('exports.done_failed')} ${job.error ?? ''}`;
+    }
+    if (job.status !== 'completed') { this.part('leave').focus(); return; }
+    this.part('facts').hidden = false;
+    this.part('rows').textContent = number(job.rows);
+    this.part('size').textContent = size(job.bytes);
+    this.part('position').textContent = number(job.position);
+    this.part('sum').textContent = job.sha256;
+    this.part('download').hidden = false;
+    this.part('download').focus();
+  }
+
+  #closed() {
+    this.events?.close();
+    if (this.id && !this.over) toast(t('exports.goes_on'));
+  }
+}
+
+// size writes bytes as people read them.
+export function size(n) {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  let unit = 0;
+  while (n >= 1024 && unit < units.length - 1) { n /= 1024; unit += 1; }
+  return `${unit === 0 ? n : n.toFixed(1)} ${units[unit]}`;
+}

@@ -1,0 +1,64 @@
+// The page of an application's exports: jobs as they go on, downloads, and orders.
+
+import { fragment } from './api.js';
+import { cancel, download, openExport } from './export.js';
+import { sentence, t } from './i18n.js';
+import { shortcut } from './keys.js';
+import { startPage } from './page.js';
+import { announce, busy, settle, toast } from './ui.js';
+
+const { app } = document.body.dataset;
+const page = document.getElementById('exports');
+const often = 1000; // milliseconds between looks while a job goes on
+const seldom = 10000; // and while none does
+
+let timer;
+
+const order = () => openExport(app, { what: t('exports.scope_all') }, refresh);
+page.querySelector('#export').addEventListener('click', order);
+page.addEventListener('click', (event) => {
+  const button = event.target.closest('[data-act]');
+  if (button) busy(button, () => act(button, button.closest('.job').dataset.id));
+});
+shortcut('n', t('exports.order'), order);
+document.addEventListener('visibilitychange', () => { if (!document.hidden) refresh(); });
+startPage();
+wait();
+
+async function act(button, id) {
+  switch (button.dataset.act) {
+    case 'download': return download(app, id);
+    case 'cancel': if (await cancel(app, id)) await refresh(); return undefined;
+    default:
+      await navigator.clipboard.writeText(button.dataset.sum);
+      return toast(t('exports.copied'));
+  }
+}
+
+function wait() {
+  clearTimeout(timer);
+  if (!document.hidden) timer = setTimeout(refresh, page.querySelector('[data-live]') ? often : seldom);
+}
+
+// refresh puts jobs in the place of those that have changed, and leaves the others as they stand.
+async function refresh() {
+  clearTimeout(timer);
+  try {
+    const fresh = settle(await fragment(page.dataset.rows + location.search));
+    const old = page.querySelector('#jobs');
+    const ids = (root) => [...root.querySelectorAll('.job')].map((job) => job.dataset.id).join();
+    if (ids(fresh) !== ids(old)) old.replaceWith(fresh);
+    else for (const job of [...fresh.querySelectorAll('.job')]) swap(old.querySelector(`.job[data-id="${CSS.escape(job.dataset.id)}"]`), job);
+  } catch (error) {
+    if (error.code !== 'network') toast(sentence(error.code, error.detail), { bad: true });
+  }
+  wait();
+}
+
+function swap(old, job) {
+  if (old.dataset.version === job.dataset.version) return;
+  const focused = old.contains(document.activeElement) ? document.activeElement.dataset.act : null;
+  old.replaceWith(job);
+  if (focused) (job.querySelector(`[data-act="${focused}"]`) ?? job.querySelector('[data-act]'))?.focus();
+  if ('live' in old.dataset && !('live' in job.dataset)) announce(job.querySelector('.status').textContent);
+}
