@@ -186,6 +186,14 @@ func TestADeletedAccountIsInNoFileOfTheDataFolder(t *testing.T) {
 		}
 		return err
 	})
+	env := p.env()
+	eventually(t, "the erasure is recorded", func() error {
+		if history := must(t, env, "accounts", "history", "secret", "--app", "demo", "--output", "json"); strings.Count(history, "\n") != 3 {
+			return fmt.Errorf("its history is %s", history)
+		}
+		return nil
+	})
+	must(t, env, "audit", "verify")
 	p.stop(t)
 	if found := filesWith(t, p.data, []byte(nickname)); len(found) > 0 {
 		t.Errorf("after the stop the nickname is in %v", found)
