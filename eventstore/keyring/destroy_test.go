@@ -206,6 +206,23 @@ func TestMissingBlockIsDamageAndNotDestruction(t *testing.T) {
 	}
 }
 
+func TestAKeyringOpensThoughTheNewestVersionOfABlockIsGone(t *testing.T) {
+	n := newNode(t)
+	js := n.connect(t)
+	m := newMaster(t)
+	newKeys(t, open(t, js, m, keyring.Options{BlockSize: 1}), 2)
+	stream, err := js.Stream(t.Context(), keyring.StreamName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.DeleteMsg(t.Context(), stream.CachedInfo().State.LastSeq); err != nil {
+		t.Fatal(err)
+	}
+	if keys := open(t, js, m, keyring.Options{}).MasterKeys(); len(keys) != 1 || keys[0].Blocks == 0 {
+		t.Errorf("the master keys are %v", keys)
+	}
+}
+
 // errCut is what stands for the crash of a process between two requests.
 var errCut = errors.New("cut off")
 

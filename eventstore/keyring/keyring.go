@@ -171,15 +171,9 @@ func Open(ctx context.Context, js jetstream.JetStream, master MasterKey, opts Op
 
 // start begins to follow the stream, and returns once it is known which master keys have wrapped the blocks.
 func (k *Keyring) start(ctx context.Context) error {
-	info, err := k.store.info(ctx)
-	if err != nil {
-		return err
-	}
 	k.background(k.follow)
-	if info.State.Msgs > 0 {
-		if err := k.known.wait(ctx, info.State.LastSeq); err != nil {
-			return unavailable(ctx, "read the stream of keys", err)
-		}
+	if err := k.takeCensus(ctx); err != nil {
+		return err
 	}
 	for _, m := range k.MasterKeys() {
 		if m.Role == Unknown && m.Blocks > 0 {
@@ -191,6 +185,27 @@ func (k *Keyring) start(ctx context.Context) error {
 		k.background(k.rotate)
 	}
 	return nil
+}
+
+// takeCensus returns once the newest version of a block has been taken note of. What is newest is asked again now and then: another
+// instance may erase it before it is read.
+func (k *Keyring) takeCensus(ctx context.Context) error {
+	const every = time.Second
+	for {
+		seq, err := k.store.newest(ctx)
+		if err != nil {
+			return err
+		}
+		attempt, cancel := context.WithTimeout(ctx, every)
+		err = k.known.wait(attempt, seq)
+		cancel()
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return unavailable(ctx, "read the stream of keys", err)
+		}
+	}
 }
 
 // Close ends what runs in the background, waits for it and wipes the keys from

@@ -113,6 +113,21 @@ func (s store) last(ctx context.Context, id ulid.ULID) (*jetstream.RawStreamMsg,
 	return msg, err
 }
 
+// newest returns the sequence of the version that was written last and is still there, zero for none. The last sequence of the stream may be
+// that of one which has been erased, and which nobody is ever given.
+func (s store) newest(ctx context.Context) (uint64, error) {
+	ctx, cancel := limit(ctx, s.timeout)
+	defer cancel()
+	msg, err := s.stream.GetLastMsgForSubject(ctx, allSubjects)
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return 0, nil
+	case err != nil:
+		return 0, unavailable(ctx, "read the newest block of keys", err)
+	}
+	return msg.Sequence, nil
+}
+
 // publish writes a version of a block, on condition that the version before it is
 // the one at expected, zero for none. When it returns, the version is on disk. Errors: errConflict; eventstore.ErrUnavailable,
 // after which the version may or may not have been written.
