@@ -1,8 +1,10 @@
 package main
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -209,8 +211,87 @@ func TestAnExportThatAStopInterruptsIsCompletedAfterTheNextStart(t *testing.T) {
 	again.stop(t)
 }
 
+func TestAnExportWhoseWorkerIsKilledAgainAndAgainHasTheBytesOfAnUndisturbedOne(t *testing.T) {
+	const n, kills = 15000, 3
+	program, data := built(t), filepath.Join(t.TempDir(), "data")
+	p := serveBuilt(t, program, data)
+	api := p.client(t)
+	if _, err := api.CreateApp(t.Context(), client.AppChange{App: "demo"}); err != nil {
+		t.Fatal(err)
+	}
+	importedAs(t, api, n, func(i int) string { // nothing that a part could be made small of
+		return fmt.Sprintf(`{"user_id":"u%05d","self_signature":"%s%s%s%s"}`+"\n", i, rand.Text(), rand.Text(), rand.Text(), strings.Repeat(rand.Text(), 10))
+	})
+	finished := func(id string) client.Export {
+		e, err := p.client(t).WatchExport(t.Context(), "demo", id, func(client.Export) error { return nil })
+		if err != nil || e.Status != "completed" || e.Rows != n {
+			t.Fatalf("the export is %s with %d rows: %v", e.Status, e.Rows, err)
+		}
+		return e
+	}
+	order := func() client.Export {
+		e, err := p.client(t).CreateExport(t.Context(), "demo", client.ExportOrder{Format: "ndjson"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	want := finished(order().ID)
+	disturbed := order()
+	for kept := 1; kept <= kills; kept++ { // each time a part further
+		eventually(t, "a part more is kept", func() error {
+			if parts := partsOf(t, data, disturbed.ID); len(parts) < kept {
+				return fmt.Errorf("kept are %v", parts)
+			}
+			return nil
+		})
+		if err := p.cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		p.wait(t)
+		if len(partsOf(t, data, disturbed.ID)) == 0 {
+			t.Fatal("the export was over before the kill: the test has tested nothing")
+		}
+		p = serveBuilt(t, program, data)
+	}
+	got := finished(disturbed.ID)
+	if got.SHA256 != want.SHA256 || got.Bytes != want.Bytes || got.Position != want.Position {
+		t.Errorf("the disturbed export has %d bytes at %d with %s, the undisturbed one %d at %d with %s", got.Bytes, got.Position, got.SHA256, want.Bytes, want.Position, want.SHA256)
+	}
+	eventually(t, "no part is left", func() error {
+		if left := partsOf(t, data, disturbed.ID); len(left) > 0 {
+			return fmt.Errorf("left are %v", left)
+		}
+		return nil
+	})
+	p.stop(t)
+}
+
+// partsOf returns the parts that a job has kept in the folder of exports.
+func partsOf(t *testing.T, data, job string) (parts []string) {
+	t.Helper()
+	err := filepath.WalkDir(filepath.Join(data, "exports"), func(path string, _ fs.DirEntry, err error) error {
+		if strings.Contains(path, job+"-part-") {
+			parts = append(parts, path)
+		}
+		if errors.Is(err, fs.ErrNotExist) { // it went while it was looked at
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parts
+}
+
 // imported imports n rows that must all be created.
 func imported(t *testing.T, api *client.Client, n int) {
+	t.Helper()
+	importedAs(t, api, n, row)
+}
+
+func importedAs(t *testing.T, api *client.Client, n int, row func(i int) string) {
 	t.Helper()
 	var rows strings.Builder
 	for i := range n {
