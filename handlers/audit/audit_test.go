@@ -303,3 +303,53 @@ func TestEventsAreReadBetweenMomentsFilteredAndFollowed(t *testing.T) {
 		next = r.do(ctx, t, domain.CreateAccount{App: "shop", UserID: "eve"})
 	}
 }
+
+func TestTheNewestEventsAreReadBackwardToTheBeginning(t *testing.T) {
+	r := newRig(t)
+	ctx := t.Context()
+	r.do(ctx, t, domain.CreateApp{App: "other"})
+	r.do(ctx, t, domain.CreateApp{App: "shop"})
+	for i := range 6 { // more than one window of positions apart
+		r.do(ctx, t, domain.CreateAccount{App: "shop", UserID: domain.UserID(fmt.Sprint("u", i))})
+		for range 90 {
+			r.do(ctx, t, edit("u0", func(p *domain.Profile) { p.Nickname = ulid.Make().String() }, domain.FieldNickname))
+		}
+	}
+	for name, q := range map[string]audit.Query{
+		"all of it":                {},
+		"of a type":                {Types: []string{"account.created"}},
+		"of one account":           {UserID: "u0"},
+		"of another account":       {UserID: "u5"},
+		"between two positions":    {From: audit.Moment{Position: 40}, Until: audit.Moment{Position: 400}},
+		"of somebody":              {Actor: "test"},
+		"of somebody who is not":   {Actor: "nobody"},
+		"of an account that isn't": {UserID: "nobody"},
+	} {
+		q.App = "shop"
+		var want, got []eventstore.Position
+		for e, err := range r.Events(ctx, q) {
+			must(t, err)
+			want = append(want, e.Position)
+		}
+		slices.Reverse(want)
+		for before, parts := eventstore.Position(0), 0; ; parts++ {
+			s, err := r.Newest(ctx, q, before, 50)
+			must(t, err)
+			if len(s.Events) > 50 || parts > 50 {
+				t.Fatalf("%s: part %d has %d events", name, parts, len(s.Events))
+			}
+			for _, e := range s.Events {
+				got = append(got, e.Position)
+			}
+			if before = s.Before; before == 0 {
+				break
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %d events %v, want %d %v", name, len(got), got, len(want), want)
+		}
+	}
+	if _, err := r.Newest(ctx, audit.Query{App: "none"}, 0, 1); !errors.Is(err, domain.CodeAppNotFound) {
+		t.Errorf("of no application: %v", err)
+	}
+}

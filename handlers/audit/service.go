@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 	"time"
 
 	"rollcall/domain"
@@ -147,6 +148,7 @@ type Query struct {
 	From, Until Moment
 	UserID      domain.UserID // only those of one account
 	Types       []string      // only those, with their version or without
+	Actor       string        // only of commands that somebody gave whose name and id hold this text
 	Follow      bool          // and those to come, until ctx ends; Until must be zero
 }
 
@@ -296,7 +298,7 @@ func (s *Service) subscribe(ctx context.Context, q Query, from eventstore.Positi
 
 // takes tells whether the query asks for an event.
 func (q Query) takes(e eventstore.Envelope) bool {
-	if q.UserID != "" && e.Aggregate.Name != string(q.UserID) {
+	if q.UserID != "" && e.Aggregate.Name != string(q.UserID) || !strings.Contains(e.Actor, q.Actor) {
 		return false
 	}
 	if len(q.Types) == 0 {
