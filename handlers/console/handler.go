@@ -134,11 +134,11 @@ func (h *Handler) routes() {
 	h.fragment("GET /console/apps/{app}/settings", h.appDialog, access.ManageApps)
 
 	h.page("GET /console/apps/{app}/accounts", h.accountsPage, access.ReadApps)
-	h.fragment("GET /console/apps/{app}/accounts/rows", h.accountRows, access.ReadAccounts)
-	h.fragment("GET /console/apps/{app}/accounts/new", h.newAccountDialog, access.WriteAccounts)
-	h.fragment("GET /console/apps/{app}/accounts/edit", h.editAccountDialog, access.WriteAccounts)
-	h.fragment("GET /console/apps/{app}/accounts/delete", h.deleteDialog, access.WriteAccounts)
-	h.fragment("GET /console/apps/{app}/accounts/live", h.live, access.ReadAccounts)
+	h.fragment("GET /console/apps/{app}/account/rows", h.accountRows, access.ReadAccounts)
+	h.fragment("GET /console/apps/{app}/account/new", h.newAccountDialog, access.WriteAccounts)
+	h.fragment("GET /console/apps/{app}/account/edit", h.editAccountDialog, access.WriteAccounts)
+	h.fragment("GET /console/apps/{app}/account/delete", h.deleteDialog, access.WriteAccounts)
+	h.fragment("GET /console/apps/{app}/account/live", h.live, access.ReadAccounts)
 
 	h.page("GET /console/apps/{app}/exports", h.exportsPage, access.Export)
 	h.fragment("GET /console/apps/{app}/exports/rows", h.exportRows, access.Export)

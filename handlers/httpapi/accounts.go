@@ -124,7 +124,7 @@ func (h *Handler) getAccount(ctx context.Context, in *struct {
 
 // getAccountAsOf shows an account as it was.
 func (h *Handler) getAccountAsOf(ctx context.Context, app domain.AppID, id domain.UserID, asOf string) (*accountReadOutput, error) {
-	at, err := momentOf("as_of", asOf)
+	at, err := wire.MomentOf("as_of", asOf)
 	if err != nil {
 		return nil, err
 	}

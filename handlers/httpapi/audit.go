@@ -149,21 +149,6 @@ func valueOf(f domain.Field, v domain.Value) any {
 	return v.Text
 }
 
-// momentOf reads a time or a position.
-func momentOf(name, text string) (audit.Moment, error) {
-	if text == "" {
-		return audit.Moment{}, nil
-	}
-	if n, err := strconv.ParseUint(text, 10, 64); err == nil && n > 0 {
-		return audit.Moment{Position: eventstore.Position(n)}, nil
-	}
-	t, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil || t.Year() < 1970 {
-		return audit.Moment{}, wire.Invalid("the query", name, domain.CodeBadValue, "must be a position, 1 or more, or a time as in 2026-01-31T12:00:00Z")
-	}
-	return audit.Moment{Time: t}, nil
-}
-
 func (h *Handler) readEvents(ctx context.Context, in *struct {
 	AppParam
 	UnusedReadParams
@@ -184,10 +169,10 @@ type EventsParams struct {
 func (h *Handler) streamEvents(ctx context.Context, q audit.Query, in EventsParams) (*streamOutput, error) {
 	q.Follow = in.Follow
 	var err error
-	if q.From, err = momentOf("from", in.From); err != nil {
+	if q.From, err = wire.MomentOf("from", in.From); err != nil {
 		return nil, err
 	}
-	if q.Until, err = momentOf("until", in.Until); err != nil {
+	if q.Until, err = wire.MomentOf("until", in.Until); err != nil {
 		return nil, err
 	}
 	if in.Type != "" {

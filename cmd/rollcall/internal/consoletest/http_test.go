@@ -82,7 +82,7 @@ func TestEveryAnswerOfTheConsoleHasItsHeaders(t *testing.T) {
 	app := shared.newApp(t, "Headers")
 	v := signedIn(t, shared.service.OperatorToken())
 	for _, path := range []string{
-		"/console/", "/console/sign-in", "/console/nothing", "/console/apps/none/accounts", "/console/apps/" + app + "/accounts", "/console/apps/" + app + "/accounts/rows",
+		"/console/", "/console/sign-in", "/console/nothing", "/console/apps/none/accounts", "/console/apps/" + app + "/accounts", "/console/apps/" + app + "/account/rows",
 		"/console/assets/0/console.css",
 	} {
 		h := v.ask(http.MethodGet, path, "").Header
@@ -104,7 +104,7 @@ func TestPagesHoldNoScriptAndNoStyleOfTheirOwn(t *testing.T) {
 	shared.create(t, app, hostile...)
 	v := signedIn(t, shared.service.OperatorToken())
 	inline := regexp.MustCompile(`(?i)<script(?: [^>]*)?>[^<]|<style|\son[a-z]+\s*=\s*["'][^"]|\sstyle=|javascript:`)
-	for _, path := range []string{"/console/", "/console/apps/" + app + "/accounts", "/console/apps/" + app + "/accounts/edit?user_id=markup", "/console/apps/" + app + "/accounts/edit?user_id=" + url.QueryEscape(`quotes"'<>&/%2F`), "/console/apps/" + app + "/accounts?q=" + url.QueryEscape(`"><script>alert(3)</script>`)} {
+	for _, path := range []string{"/console/", "/console/apps/" + app + "/accounts", "/console/apps/" + app + "/account/edit?user_id=markup", "/console/apps/" + app + "/account/edit?user_id=" + url.QueryEscape(`quotes"'<>&/%2F`), "/console/apps/" + app + "/accounts?q=" + url.QueryEscape(`"><script>alert(3)</script>`)} {
 		res := v.ask(http.MethodGet, path, "")
 		if res.StatusCode != http.StatusOK {
 			t.Errorf("%s: %s", path, res.Status)
@@ -130,7 +130,7 @@ func TestWhoeverIsNotSignedInSeesNothing(t *testing.T) {
 			}
 		}
 		for _, path := range []string{"rows", "new", "edit?user_id=a", "delete", "live?after=0"} {
-			res := v.ask(http.MethodGet, "/console/apps/"+app+"/accounts/"+path, "")
+			res := v.ask(http.MethodGet, "/console/apps/"+app+"/account/"+path, "")
 			var problem struct{ Code string }
 			if err := json.Unmarshal([]byte(res.body), &problem); err != nil || res.StatusCode != http.StatusUnauthorized || problem.Code != "unauthenticated" {
 				t.Errorf("%s: %s, %v, %s", path, res.Status, err, res.body)
@@ -152,7 +152,7 @@ func TestARoleIsRefusedWhatItMayNotDo(t *testing.T) {
 		secret, _ := shared.token(t, role, app)
 		v := signedIn(t, secret)
 		for name, path := range map[string]string{
-			"rows": "accounts/rows", "new": "accounts/new", "edit": "accounts/edit?user_id=a", "delete": "accounts/delete", "settings": "settings", "live": "accounts/live?after=x",
+			"rows": "account/rows", "new": "account/new", "edit": "account/edit?user_id=a", "delete": "account/delete", "settings": "settings", "live": "account/live?after=x",
 			"jobs": "exports/rows", "order": "exports/new",
 		} {
 			res := v.ask(http.MethodGet, "/console/apps/"+app+"/"+path, "")

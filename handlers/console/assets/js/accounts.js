@@ -22,7 +22,7 @@ startPage();
 function startList() {
   const list = new List(page);
   const selection = new Selection(page, list);
-  const live = new Live(page, list, `/console/apps/${encodeURIComponent(app)}/accounts/live`);
+  const live = new Live(page, list, `/console/apps/${encodeURIComponent(app)}/account/live`);
 
   const current = () => document.activeElement?.closest('#rows tr[data-id]');
   const add = () => openCreate(app, async (id, position) => {

@@ -8,7 +8,7 @@ import { busy, toast } from './ui.js';
 
 // openCreate creates an account of an application. created is called with its id and position.
 export async function openCreate(app, created) {
-  const dialog = await openDialog(`/console/apps/${encodeURIComponent(app)}/accounts/new`);
+  const dialog = await openDialog(`/console/apps/${encodeURIComponent(app)}/account/new`);
   if (!dialog) return;
   const form = dialog.querySelector('form');
   startForm(form);

@@ -12,7 +12,7 @@ const named = 6;
 export async function openDelete(app, ids, deleted) {
   if (ids.length === 0) return;
   const deletion = new Deletion(app, ids, deleted);
-  const dialog = await openDialog(`/console/apps/${encodeURIComponent(app)}/accounts/delete`, { guard: () => !deletion.working });
+  const dialog = await openDialog(`/console/apps/${encodeURIComponent(app)}/account/delete`, { guard: () => !deletion.working });
   if (dialog) deletion.ask(dialog);
 }
 

@@ -10,7 +10,7 @@ import { busy, toast } from './ui.js';
 // openEdit edits an account. edited is called with its id and position.
 export async function openEdit(app, id, edited) {
   const q = new URLSearchParams({ user_id: id });
-  const dialog = await openDialog(`/console/apps/${encodeURIComponent(app)}/accounts/edit?${q}`);
+  const dialog = await openDialog(`/console/apps/${encodeURIComponent(app)}/account/edit?${q}`);
   if (!dialog) return;
   const edit = new Edit(app, dialog);
   edit.form.addEventListener('submit', (event) => {
