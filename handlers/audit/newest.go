@@ -10,9 +10,9 @@ import (
 
 // Bounds of what Newest looks through.
 const (
-	firstWindow = 256     // positions, of the first look back
-	lastWindow  = 32_768  // positions, of a further one
-	maxLooked   = 100_000 // positions, of all looks together
+	firstWindow = 256    // positions, of the first look back
+	lastWindow  = 16_384 // positions, of a further one
+	maxLooked   = 32_768 // positions, of all looks together
 )
 
 // Stretch is a part of the events of a query, the newest first.

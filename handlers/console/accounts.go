@@ -48,7 +48,7 @@ func (h *Handler) accountsPage(v *visit) error {
 	}
 	return v.render(http.StatusOK, "accounts", view{
 		Title: title(app) + " · " + v.text("accounts.title"), App: &app, Tab: "accounts", Body: body,
-		Entry: "accounts.js", Load: []string{"list.js", "selection.js", "live.js", "dialog.js", "form.js", "create.js", "edit.js", "conflict.js", "delete.js", "export.js"},
+		Entry: "accounts.js", Load: []string{"list.js", "selection.js", "live.js", "follow.js", "dialog.js", "form.js", "create.js", "edit.js", "conflict.js", "delete.js", "export.js"},
 	})
 }
 

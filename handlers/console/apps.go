@@ -96,8 +96,12 @@ func title(a domain.App) string {
 // appHome leads to the first page of an application.
 func (h *Handler) appHome(v *visit) error {
 	page := "/accounts"
-	if !v.may(access.ReadAccounts) && v.may(access.Export) {
+	switch {
+	case v.may(access.ReadAccounts), v.may(access.WriteAccounts):
+	case v.may(access.Export):
 		page = "/exports"
+	case v.may(access.Audit):
+		page = "/audit"
 	}
 	http.Redirect(v.w, v.r, homePath+"apps/"+string(v.app())+page, http.StatusSeeOther)
 	return nil

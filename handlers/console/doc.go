@@ -13,10 +13,14 @@
 //	apps.go         the page of applications
 //	accounts.go     the page of an application's accounts, its rows and dialogs
 //	exports.go      the page of an application's exports, its jobs and the dialog that orders one
+//	account.go      the page of an account: what it is, what it was, its history
+//	audit.go        the page of an application's events, and of the state of the ledger
+//	health.go       the page of the instance
+//	values.go       values of fields and events made ready for templates
 //	live.go         what changes, as server-sent events
 //	words.go        text of accounts made safe to look at
 //	i18n/           every word that the console says, in Korean and English
-//	templates/      layout.html and parts.html for all pages; a file a page; dialogs in files of their own
+//	templates/      layout.html, parts.html and events.html for all pages; a file a page; dialogs in files of their own
 //	assets/css/     one style sheet, served as console.css in the order of styleSheets
 //	assets/js/      modules, as the browser runs them: one entry a page, which the template names
 //

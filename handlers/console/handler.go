@@ -32,14 +32,21 @@ type Tokens interface {
 type Log interface {
 	Last(ctx context.Context) (eventstore.Position, error)
 	SubscribeApp(ctx context.Context, app string, from eventstore.Position) (eventstore.Subscription, error)
+	Recorded(ctx context.Context, at eventstore.Position) (time.Time, error)
 }
 
 // Config is what a Handler is made of. All members are needed but those that say otherwise.
 type Config struct {
-	Queries Queries
-	Exports Exports
-	Tokens  Tokens
-	Log     Log
+	Queries     Queries
+	Exports     Exports
+	Tokens      Tokens
+	Log         Log
+	Audit       Audit
+	Ledger      Ledger
+	Erasures    Erasures
+	DeadLetters DeadLetters
+	// Condition tells how the instance is.
+	Condition func(context.Context) Condition
 
 	// Secret seals sessions: at least 32 bytes, the same at all instances that one address leads to.
 	Secret []byte
@@ -83,8 +90,8 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect
 
 // New returns the console. It is an error to leave out what is needed.
 func New(c Config) (*Handler, error) {
-	if c.Queries == nil || c.Exports == nil || c.Tokens == nil || c.Log == nil {
-		return nil, errors.New("console: Queries, Exports, Tokens and Log are needed")
+	if c.Queries == nil || c.Exports == nil || c.Tokens == nil || c.Log == nil || c.Audit == nil || c.Ledger == nil || c.Erasures == nil || c.DeadLetters == nil || c.Condition == nil {
+		return nil, errors.New("console: something that it asks is missing; see Config")
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -138,7 +145,21 @@ func (h *Handler) routes() {
 	h.fragment("GET /console/apps/{app}/account/new", h.newAccountDialog, access.WriteAccounts)
 	h.fragment("GET /console/apps/{app}/account/edit", h.editAccountDialog, access.WriteAccounts)
 	h.fragment("GET /console/apps/{app}/account/delete", h.deleteDialog, access.WriteAccounts)
-	h.fragment("GET /console/apps/{app}/account/live", h.live, access.ReadAccounts)
+	h.fragment("GET /console/apps/{app}/account/live", h.live, access.ReadAccounts, access.Audit)
+
+	h.page("GET /console/apps/{app}/accounts/{user_id}", h.accountPage, access.ReadAccounts, access.Audit)
+	h.page("GET /console/apps/{app}/account", h.accountPage, access.ReadAccounts, access.Audit) // of an id that no path can have
+	h.fragment("GET /console/apps/{app}/account/at", h.accountAt, access.ReadAccounts, access.Audit)
+	h.fragment("GET /console/apps/{app}/account/history", h.accountHistory, access.Audit)
+
+	h.page("GET /console/apps/{app}/audit", h.auditPage, access.Audit)
+	h.fragment("GET /console/apps/{app}/audit/events", h.auditEvents, access.Audit)
+	h.fragment("GET /console/apps/{app}/audit/event", h.auditEvent, access.Audit)
+	h.fragment("GET /console/apps/{app}/audit/ledger", h.auditLedger, access.Audit)
+
+	h.page("GET /console/health", h.healthPage, access.Operate)
+	h.fragment("GET /console/health/state", h.healthState, access.Operate)
+	h.fragment("GET /console/health/drop", h.dropDialog, access.Operate)
 
 	h.page("GET /console/apps/{app}/exports", h.exportsPage, access.Export)
 	h.fragment("GET /console/apps/{app}/exports/rows", h.exportRows, access.Export)

@@ -29,8 +29,16 @@ func computed() map[string]bool {
 	for _, code := range faultCodes {
 		keys["fault."+string(code)] = true
 	}
-	for f := range domain.ProfileFields.All() { // what somebody else changed
+	for f := range domain.AllFields.All() {
 		keys["field."+f.String()] = true
+	}
+	for _, name := range eventTypes {
+		keys["event."+name] = true
+	}
+	for group, names := range healthWords {
+		for _, name := range names {
+			keys[wordKey(group, name)] = true
+		}
 	}
 	return keys
 }
@@ -39,7 +47,7 @@ func computed() map[string]bool {
 var uses = map[string]*regexp.Regexp{
 	".html": regexp.MustCompile(`\bt "([a-z_.]+)"`),
 	".js":   regexp.MustCompile(`\bt\('([a-z_.]+)'`),
-	".go":   regexp.MustCompile(`"((?:sign_in|apps|accounts|problem|error)\.[a-z_]+)"`),
+	".go":   regexp.MustCompile(`"((?:sign_in|apps|accounts|problem|error|health)\.[a-z_]+)"`),
 }
 
 // named returns the keys that the sources of the console name.
@@ -77,6 +85,7 @@ func TestEveryMessageThatIsUsedIsInEveryLanguage(t *testing.T) {
 	maps.Copy(needed, computed())
 	delete(needed, "apps.js") // a module
 	delete(needed, "accounts.js")
+	delete(needed, "health.js")
 	for _, l := range languages(t) {
 		for key := range needed {
 			if _, ok := l.Message(key); !ok {

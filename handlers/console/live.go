@@ -47,6 +47,7 @@ type news struct {
 
 // live tells of changes of an application's accounts behind a position, as server-sent events
 // (https://html.spec.whatwg.org/multipage/server-sent-events.html). The event changes has news as its data; stale says that too much happened since.
+// With user_id in the query it tells of all that is recorded of that account alone, with events=all of every event of the application.
 func (h *Handler) live(v *visit) error {
 	from, err := startOf(v.r)
 	if err != nil {
@@ -65,7 +66,7 @@ func (h *Handler) live(v *visit) error {
 	ctx, cancel := context.WithCancel(v.r.Context())
 	defer cancel()
 	defer context.AfterFunc(h.draining, cancel)()
-	s := &stream{v: v, control: http.NewResponseController(v.w)}
+	s := &stream{v: v, control: http.NewResponseController(v.w), wanted: wantedBy(v.r)}
 	if err := s.begin(); err != nil {
 		return nil // the client is gone
 	}
@@ -97,10 +98,24 @@ func startOf(r *http.Request) (uint64, error) {
 	return n, nil
 }
 
+// wantedBy returns which events a page wants to hear of.
+func wantedBy(r *http.Request) func(eventstore.AggregateID) bool {
+	q := r.URL.Query()
+	id := q.Get("user_id")
+	switch {
+	case id != "":
+		return func(a eventstore.AggregateID) bool { return a.Name == id }
+	case q.Get("events") == "all":
+		return func(eventstore.AggregateID) bool { return true }
+	}
+	return func(a eventstore.AggregateID) bool { return a.Kind == eventstore.KindAccount }
+}
+
 // stream is one browser that is told of changes.
 type stream struct {
 	v       *visit
 	control *http.ResponseController
+	wanted  func(eventstore.AggregateID) bool
 }
 
 // follow tells of changes until ctx ends, the client leaves or its token is revoked.
@@ -128,7 +143,7 @@ func (s *stream) follow(ctx context.Context, sub eventstore.Subscription) error 
 	})
 	heartbeat := time.NewTicker(s.v.h.Heartbeat)
 	defer heartbeat.Stop()
-	var gathered gathering
+	gathered := gathering{wanted: s.wanted}
 	var due <-chan time.Time
 	for {
 		var err error
@@ -180,6 +195,7 @@ func (s *stream) write(b []byte) error {
 
 // gathering is what happened since the last message, each account once.
 type gathering struct {
+	wanted   func(eventstore.AggregateID) bool
 	changes  map[string]change
 	more     int
 	position uint64
@@ -190,7 +206,7 @@ func (g *gathering) any() bool { return len(g.changes)+g.more > 0 }
 func (g *gathering) add(batch []eventstore.Envelope) {
 	for _, e := range batch {
 		g.position = uint64(e.Position)
-		if e.Aggregate.Kind != eventstore.KindAccount {
+		if !g.wanted(e.Aggregate) {
 			continue
 		}
 		id := e.Aggregate.Name
@@ -215,7 +231,7 @@ func (g *gathering) take() news {
 		n.Changes = append(n.Changes, c)
 	}
 	slices.SortFunc(n.Changes, func(a, b change) int { return int(int64(a.Position) - int64(b.Position)) })
-	*g = gathering{position: g.position}
+	*g = gathering{wanted: g.wanted, position: g.position}
 	return n
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"html/template"
 	"path"
+	"reflect"
 	"strings"
 	"time"
 
@@ -17,7 +18,7 @@ import (
 var templateFiles embed.FS
 
 // shared are the templates that every page has: the frame, and parts such as names and pictures of accounts.
-var shared = []string{"templates/layout.html", "templates/parts.html", "templates/icons.html"}
+var shared = []string{"templates/layout.html", "templates/parts.html", "templates/events.html", "templates/icons.html"}
 
 // loadPages reads the templates, once for each language: a file a page, by name.
 func loadPages(a *assets, languages []*i18n.Language) (map[*i18n.Language]map[string]*template.Template, error) {
@@ -60,6 +61,12 @@ func functions(a *assets, l *i18n.Language) template.FuncMap {
 		"moment":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") },
 		"date":    isoDate,
 		"json":    asJSON,
+		"account": accountURL,
+		"count":   func(n any) string { return l.Count(reflect.ValueOf(n).Uint()) }, // positions too
+		"word":    func(group, name string) string { return word(l, group, name) },
+		"excerpt": excerpt,
+		"span":    func(d time.Duration) string { return span(l, d) },
+		"size":    func(n uint64) string { return size(int64(n)) },
 		"set":     func(n domain.Number) string { return optionalNumber(n) },
 		"list":    func(items ...any) []any { return items },
 		"dict":    dict,

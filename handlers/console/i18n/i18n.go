@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -112,11 +113,17 @@ func (l *Language) Text(key string, pairs ...any) string {
 }
 
 func (l *Language) value(v any) string {
-	if n, ok := v.(int); ok {
+	switch n := v.(type) {
+	case int:
 		return l.Number(n)
+	case uint64:
+		return l.Count(n)
 	}
 	return fmt.Sprint(v)
 }
+
+// Count is Number for what is counted without a sign.
+func (l *Language) Count(n uint64) string { return l.Number(int(min(n, math.MaxInt))) }
 
 // Number writes a whole number with its thousands apart, as both languages do it.
 func (l *Language) Number(n int) string {

@@ -211,7 +211,7 @@ func (p *page) until(what, condition string) {
 	for {
 		ctx, cancel := context.WithTimeout(p.ctx, patience)
 		ok, err := chromedp.Run(ctx, chromedp.Evaluate[bool](fmt.Sprintf(
-			`new Promise((done) => { const end = performance.now() + 1000; const look = () => { let ok = false; try { ok = Boolean(%s); } catch {} if (ok || performance.now() > end) done(ok); else setTimeout(look, 10); }; look(); })`,
+			`new Promise((done) => { const end = performance.now() + 1000; const look = async () => { let ok = false; try { ok = Boolean(await (%s)); } catch {} if (ok || performance.now() > end) done(ok); else setTimeout(look, 10); }; look(); })`,
 			condition), chromedp.EvalAwaitPromise))
 		cancel()
 		if err == nil && ok {
@@ -320,4 +320,16 @@ func quote(s string) string {
 		return `""`
 	}
 	return string(b)
+}
+
+// key presses a key that has no character.
+func key(name string, code int64) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		for _, kind := range []input.DispatchKeyEventType{input.DispatchKeyEventTypeKeyDown, input.DispatchKeyEventTypeKeyUp} {
+			if _, err := cdp.Call(ctx, t, input.DispatchKeyEvent, input.DispatchKeyEventParams{Type: kind, Key: name, WindowsVirtualKeyCode: code}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }

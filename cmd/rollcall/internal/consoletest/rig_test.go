@@ -44,7 +44,7 @@ func withRig(use func(*rig)) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	s, err := service.Start(context.Background(), service.Config{Data: filepath.Join(dir, "data"), Listen: "127.0.0.1:0", Version: "test"})
+	s, err := service.Start(context.Background(), service.Config{Data: filepath.Join(dir, "data"), Listen: "127.0.0.1:0", NATSListen: "127.0.0.1:0", Version: "test"})
 	if err != nil {
 		return err
 	}

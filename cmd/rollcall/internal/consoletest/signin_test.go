@@ -20,7 +20,7 @@ func TestAVisitorSignsInWithATokenAndOutAgain(t *testing.T) {
 			t.Errorf("scripts can read the cookies %q", cookie)
 		}
 		p.click("[popovertarget=menu]")
-		p.click("#menu .menu-item")
+		p.click(`#menu [action="/console/sign-out"] .menu-item`)
 		p.until("the sign-in is shown", `location.pathname === "/console/sign-in"`)
 		p.goTo("/console/")
 		p.until("nobody is signed in", `location.pathname === "/console/sign-in"`)

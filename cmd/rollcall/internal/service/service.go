@@ -43,8 +43,9 @@ import (
 
 // Service is a running Rollcall. Start makes one.
 type Service struct {
-	cfg    Config
-	logger *slog.Logger
+	cfg     Config
+	logger  *slog.Logger
+	started time.Time
 
 	conn          *nats.Conn // to the log
 	js            natsjs.JetStream
@@ -96,7 +97,7 @@ func Start(ctx context.Context, cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{cfg: cfg, logger: cfg.Logger, metrics: newMetrics(cfg.Version), followed: newGroup()}
+	s := &Service{cfg: cfg, logger: cfg.Logger, started: time.Now(), metrics: newMetrics(cfg.Version), followed: newGroup()}
 	if err := s.start(ctx); err != nil {
 		return nil, errors.Join(err, s.release())
 	}
@@ -263,9 +264,9 @@ func (s *Service) handler() (*httpapi.Handler, error) {
 		Exports:      s.exports,
 		Webhooks:     s.webhooks,
 		Intake:       s.intake,
-		Audit:        audit.New(s.store, codec.New(s.keys)),
+		Audit:        s.audit(),
 		Ledger:       proofs{s.ledger},
-		Erasures:     audit.NewErasures(s.store, codec.New(s.keys), s.standings),
+		Erasures:     s.erasures(),
 		NewID:        func() string { return ulid.Make().String() },
 		Ready:        s.Ready,
 		Halted:       s.halted,
@@ -283,6 +284,14 @@ func (s *Service) handler() (*httpapi.Handler, error) {
 		Version:      s.cfg.Version,
 		Logger:       s.logger,
 	})
+}
+
+// audit returns what answers those who examine what happened.
+func (s *Service) audit() *audit.Service { return audit.New(s.store, codec.New(s.keys)) }
+
+// erasures returns what tells which deleted accounts are erased.
+func (s *Service) erasures() *audit.Erasures {
+	return audit.NewErasures(s.store, codec.New(s.keys), s.standings)
 }
 
 // lists returns what builds lists anew, nil where that is done by removing the file.

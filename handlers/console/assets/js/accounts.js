@@ -84,6 +84,7 @@ function startKeys({ list, selection, current, add, edit, remove }) {
   shortcut('/', t('keys.search'), () => search.focus());
   shortcut('j', t('keys.down'), () => step(1));
   shortcut('k', t('keys.up'), () => step(-1));
+  shortcut('Enter', t('keys.open'), () => current().querySelector('.nick a').click(), { on: '#rows tr[data-id]' });
   if (selection.all) shortcut('x', t('keys.pick'), () => selection.toggle(current()));
   if (create) {
     shortcut('n', t('accounts.new'), add);

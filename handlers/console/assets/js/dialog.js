@@ -25,7 +25,7 @@ export async function openDialog(path, { guard } = {}) {
     });
     dialog.addEventListener('close', () => {
       dialog.remove();
-      if (back?.isConnected) back.focus();
+      (back?.isConnected ? back : document.getElementById('main')).focus({ preventScroll: true });
     });
     dialog.showModal();
     return dialog;

@@ -23,8 +23,12 @@ export function t(key, values = {}) {
 const formats = {
   date: new Intl.DateTimeFormat(language, { dateStyle: 'medium' }),
   moment: new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'short' }),
+  second: new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'medium' }),
   exact: new Intl.DateTimeFormat(language, { dateStyle: 'full', timeStyle: 'long' }),
 };
+
+// moment says when something was, to the second.
+export const moment = (time) => formats.second.format(new Date(time));
 
 // showTimes writes the times below a node as the reader's language and place have them.
 export function showTimes(root) {

@@ -7,16 +7,17 @@ const storage = 'rollcall.keys';
 
 export const keysOn = () => localStorage.getItem(storage) !== 'off';
 
-// shortcut has a key do something. names are keys as KeyboardEvent.key names them; the label is shown on ?.
-export function shortcut(names, label, act) {
-  shortcuts.push({ names: [names].flat(), label, act });
+// shortcut has a key do something. names are keys as KeyboardEvent.key names them; the label is shown on ?. Where the focus is on
+// something that on, a selector, does not name, the key does what it does elsewhere.
+export function shortcut(names, label, act, { on = '*' } = {}) {
+  shortcuts.push({ names: [names].flat(), label, act, on });
 }
 
 document.addEventListener('keydown', (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || !keysOn()) return;
   if (event.target.matches('input:not([type="checkbox"], [type="radio"]), textarea, select, [contenteditable]')) return;
   if (document.querySelector('dialog[open], [popover]:popover-open')) return;
-  const found = shortcuts.find((s) => s.names.includes(event.key));
+  const found = shortcuts.find((s) => s.names.includes(event.key) && event.target.matches(s.on));
   if (!found) return;
   event.preventDefault();
   found.act(event.key);

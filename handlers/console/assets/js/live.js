@@ -1,11 +1,10 @@
 // What changes while the page is open. Rows change in their place; new accounts wait behind a button, so that nothing jumps.
 
+import { Follower } from './follow.js';
 import { t } from './i18n.js';
 import { announce } from './ui.js';
 
-// In milliseconds.
-const glow = 2400;
-const again = 5000;
+const glow = 2400; // milliseconds
 
 export class Live {
   #new = new Set(); // ids of accounts that the list does not show yet
@@ -13,54 +12,28 @@ export class Live {
 
   constructor(page, list, path) {
     this.list = list;
-    this.path = path;
     this.chip = page.querySelector('#news');
-    this.state = page.querySelector('#live-state');
     this.chip.addEventListener('click', () => this.catchUp());
     list.addEventListener('rows', () => this.#forget());
-    document.addEventListener('visibilitychange', () => (document.hidden ? this.#stop() : this.#start()));
-    addEventListener('pagehide', () => this.#stop());
-    this.after = list.position;
-    if (!document.hidden) this.#start();
+    this.follower = new Follower(path, list.position, {
+      state: page.querySelector('#live-state'),
+      changes: (news) => this.#take(news),
+      stale: () => {
+        this.#more += 1;
+        this.#showChip();
+      },
+    });
   }
 
   // catchUp loads the page anew with all that is known to have happened.
   async catchUp() {
     const { sort, order } = this.list.form.elements;
     const newestFirst = sort.value === 'created_at' && order.value === 'desc';
-    await this.list.load({ cursors: newestFirst ? [] : this.list.cursors, minimum: this.after });
+    await this.list.load({ cursors: newestFirst ? [] : this.list.cursors, minimum: this.follower.after });
     this.list.rows.querySelector('tr')?.focus({ preventScroll: true });
   }
 
-  #start() {
-    if (this.source) return;
-    this.source = new EventSource(`${this.path}?after=${this.after}`);
-    this.source.addEventListener('open', () => { this.state.hidden = false; });
-    this.source.addEventListener('error', () => this.#broken());
-    this.source.addEventListener('changes', (event) => this.#take(JSON.parse(event.data)));
-    this.source.addEventListener('stale', (event) => {
-      this.after = Number(event.lastEventId);
-      this.#more += 1;
-      this.#showChip();
-    });
-  }
-
-  // A stream that breaks is taken up again by the browser, but not one that was refused, as by a server that is starting.
-  #broken() {
-    this.state.hidden = true;
-    if (this.source?.readyState !== EventSource.CLOSED) return;
-    this.#stop();
-    setTimeout(() => { if (!document.hidden) this.#start(); }, again);
-  }
-
-  #stop() {
-    this.source?.close();
-    this.source = null;
-    this.state.hidden = true;
-  }
-
   async #take({ changes, more = 0, position }) {
-    this.after = Math.max(this.after, position);
     const fresh = changes.filter((c) => c.position > this.list.position);
     const shown = changes.filter(({ user_id, position: at }) => Number(this.list.row(user_id)?.dataset.revision ?? Infinity) < at);
     const edited = shown.filter((c) => c.kind !== 'deleted');
@@ -108,7 +81,7 @@ export class Live {
   #forget() {
     this.#new.clear();
     this.#more = 0;
-    this.after = Math.max(this.after, this.list.position);
+    this.follower.behind(this.list.position);
     this.#showChip();
   }
 
