@@ -83,6 +83,7 @@ func TestEveryAnswerOfTheConsoleHasItsHeaders(t *testing.T) {
 	v := signedIn(t, shared.service.OperatorToken())
 	for _, path := range []string{
 		"/console/", "/console/sign-in", "/console/nothing", "/console/apps/none/accounts", "/console/apps/" + app + "/accounts", "/console/apps/" + app + "/account/rows",
+		"/console/apps/" + app + "/audit", "/console/apps/" + app + "/audit/ledger", "/console/health", "/console/health/state",
 		"/console/assets/0/console.css",
 	} {
 		h := v.ask(http.MethodGet, path, "").Header
@@ -104,7 +105,10 @@ func TestPagesHoldNoScriptAndNoStyleOfTheirOwn(t *testing.T) {
 	shared.create(t, app, hostile...)
 	v := signedIn(t, shared.service.OperatorToken())
 	inline := regexp.MustCompile(`(?i)<script(?: [^>]*)?>[^<]|<style|\son[a-z]+\s*=\s*["'][^"]|\sstyle=|javascript:`)
-	for _, path := range []string{"/console/", "/console/apps/" + app + "/accounts", "/console/apps/" + app + "/account/edit?user_id=markup", "/console/apps/" + app + "/account/edit?user_id=" + url.QueryEscape(`quotes"'<>&/%2F`), "/console/apps/" + app + "/accounts?q=" + url.QueryEscape(`"><script>alert(3)</script>`)} {
+	for _, path := range []string{"/console/", "/console/apps/" + app + "/accounts", "/console/apps/" + app + "/account/edit?user_id=markup", "/console/apps/" + app + "/account/edit?user_id=" + url.QueryEscape(`quotes"'<>&/%2F`), "/console/apps/" + app + "/accounts?q=" + url.QueryEscape(`"><script>alert(3)</script>`),
+		"/console/apps/" + app + "/accounts/markup", "/console/apps/" + app + "/accounts/backwards", "/console/apps/" + app + "/accounts/hidden", "/console/apps/" + app + "/accounts/" + url.PathEscape(`quotes"'<>&/%2F`),
+		"/console/apps/" + app + "/audit", "/console/apps/" + app + "/audit?actor=" + url.QueryEscape(`"><script>alert(4)</script>`), "/console/health",
+	} {
 		res := v.ask(http.MethodGet, path, "")
 		if res.StatusCode != http.StatusOK {
 			t.Errorf("%s: %s", path, res.Status)
@@ -124,13 +128,16 @@ func TestWhoeverIsNotSignedInSeesNothing(t *testing.T) {
 	t.Parallel()
 	app := shared.newApp(t, "Hidden")
 	for _, v := range []visitor{{TB: t}, {t, &http.Cookie{Name: "rollcall_session", Value: strings.Repeat("A", 120)}}} {
-		for _, path := range []string{"/console/", "/console/apps/" + app, "/console/apps/" + app + "/accounts?q=a"} {
+		for _, path := range []string{"/console/", "/console/apps/" + app, "/console/apps/" + app + "/accounts?q=a", "/console/apps/" + app + "/accounts/a", "/console/apps/" + app + "/audit", "/console/health"} {
 			if res := v.ask(http.MethodGet, path, ""); res.StatusCode != http.StatusSeeOther || !strings.HasPrefix(res.Header.Get("Location"), "/console/sign-in") {
 				t.Errorf("%s: %s to %s", path, res.Status, res.Header.Get("Location"))
 			}
 		}
-		for _, path := range []string{"rows", "new", "edit?user_id=a", "delete", "live?after=0"} {
-			res := v.ask(http.MethodGet, "/console/apps/"+app+"/account/"+path, "")
+		for _, path := range []string{
+			"account/rows", "account/new", "account/edit?user_id=a", "account/delete", "account/live?after=0", "account/at?user_id=a", "account/history?user_id=a",
+			"audit/events", "audit/event?user_id=a&position=1", "audit/ledger",
+		} {
+			res := v.ask(http.MethodGet, "/console/apps/"+app+"/"+path, "")
 			var problem struct{ Code string }
 			if err := json.Unmarshal([]byte(res.body), &problem); err != nil || res.StatusCode != http.StatusUnauthorized || problem.Code != "unauthenticated" {
 				t.Errorf("%s: %s, %v, %s", path, res.Status, err, res.body)
@@ -147,7 +154,7 @@ func TestARoleIsRefusedWhatItMayNotDo(t *testing.T) {
 	app, other := shared.newApp(t, "Mine"), shared.newApp(t, "Not mine")
 	shared.create(t, app, account{"user_id": "a"})
 	for role, allowed := range map[string]string{
-		"admin": "rows new edit delete live settings jobs order", "producer": "new delete", "viewer": "rows live", "exporter": "jobs order", "auditor": "",
+		"admin": "rows new edit delete live settings jobs order", "producer": "new delete", "viewer": "rows live", "exporter": "jobs order", "auditor": "live",
 	} {
 		secret, _ := shared.token(t, role, app)
 		v := signedIn(t, secret)
