@@ -141,6 +141,7 @@ func (h *Handler) routes() {
 	h.fragment("GET /console/apps/{app}/settings", h.appDialog, access.ManageApps)
 
 	h.page("GET /console/apps/{app}/accounts", h.accountsPage, access.ReadApps)
+	// Parts are not below accounts/, where any name is a user id.
 	h.fragment("GET /console/apps/{app}/account/rows", h.accountRows, access.ReadAccounts)
 	h.fragment("GET /console/apps/{app}/account/new", h.newAccountDialog, access.WriteAccounts)
 	h.fragment("GET /console/apps/{app}/account/edit", h.editAccountDialog, access.WriteAccounts)
