@@ -12,6 +12,7 @@ import (
 
 	"rollcall/domain"
 	"rollcall/handlers/console/i18n"
+	"rollcall/handlers/export"
 	"rollcall/handlers/wire"
 )
 
@@ -28,6 +29,9 @@ func computed() map[string]bool {
 	}
 	for _, code := range faultCodes {
 		keys["fault."+string(code)] = true
+	}
+	for _, r := range export.Reasons() {
+		keys[whyKey(r)] = true
 	}
 	for f := range domain.ProfileFields.All() { // what somebody else changed
 		keys["field."+f.String()] = true
