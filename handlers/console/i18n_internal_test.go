@@ -27,11 +27,11 @@ func computed() map[string]bool {
 	for _, m := range wire.NewCodes("x").Meanings() {
 		keys["error."+string(m.Code)] = true
 	}
-	for _, code := range faultCodes {
-		keys["fault."+string(code)] = true
-	}
 	for _, r := range export.Reasons() {
 		keys[whyKey(r)] = true
+	}
+	for _, code := range faultCodes {
+		keys["fault."+string(code)] = true
 	}
 	for f := range domain.ProfileFields.All() { // what somebody else changed
 		keys["field."+f.String()] = true

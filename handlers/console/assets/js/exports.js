@@ -30,7 +30,7 @@ async function act(button, id) {
   switch (button.dataset.act) {
     case 'download': return download(app, id);
     case 'manifest': return download(app, id, { manifest: true });
-    case 'cancel': return askToCancel(id, button.closest('.job').querySelector('h2').textContent);
+    case 'cancel': return askToCancel(id, button.closest('.job').querySelector('h2').innerText);
     default: return copySum(button.dataset.sum);
   }
 }
@@ -70,7 +70,10 @@ async function refresh() {
 }
 
 function swap(old, job) {
-  if (old.dataset.version === job.dataset.version) return;
+  if (old.dataset.version === job.dataset.version) { // but how far its end lies ahead
+    old.querySelector('[data-format="ahead"]')?.replaceWith(job.querySelector('[data-format="ahead"]'));
+    return;
+  }
   const focused = old.contains(document.activeElement) ? document.activeElement.dataset.act : null;
   old.replaceWith(job);
   if (focused) (job.querySelector(`[data-act="${focused}"]`) ?? job.querySelector('[data-act]'))?.focus();

@@ -20,12 +20,6 @@ export function t(key, values = {}) {
   });
 }
 
-const formats = {
-  date: new Intl.DateTimeFormat(language, { dateStyle: 'medium' }),
-  moment: new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'short' }),
-  exact: new Intl.DateTimeFormat(language, { dateStyle: 'full', timeStyle: 'long' }),
-};
-
 const relative = new Intl.RelativeTimeFormat(language, { numeric: 'auto' });
 
 // ahead says how far a time lies ahead, roughly.
@@ -34,6 +28,12 @@ function ahead(at) {
   if (minutes < 90) return relative.format(Math.max(0, Math.round(minutes)), 'minute');
   return minutes < 48 * 60 ? relative.format(Math.round(minutes / 60), 'hour') : relative.format(Math.round(minutes / 1440), 'day');
 }
+
+const formats = {
+  date: new Intl.DateTimeFormat(language, { dateStyle: 'medium' }),
+  moment: new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'short' }),
+  exact: new Intl.DateTimeFormat(language, { dateStyle: 'full', timeStyle: 'long' }),
+};
 
 // showTimes writes the times below a node as the reader's language and place have them.
 export function showTimes(root) {
