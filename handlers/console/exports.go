@@ -64,6 +64,10 @@ func (h *Handler) newExportDialog(v *visit) error {
 	return v.renderPart("export", "dialog", view{Body: form})
 }
 
+func (h *Handler) cancelExportDialog(v *visit) error {
+	return v.renderPart("exportcancel", "dialog", view{})
+}
+
 // jobView is a job with what templates ask of it.
 type jobView struct{ export.Job }
 
@@ -75,6 +79,16 @@ func (j jobView) Filtered() bool { return j.Spec.UserCount == 0 && !j.Spec.Filte
 
 // Version changes whenever what is shown of the job changes.
 func (j jobView) Version() string { return fmt.Sprint(j.Status, j.Progress, j.Error, j.SHA256) }
+
+// Why is the message that says why it failed or expired; nothing where only its error does.
+func (j jobView) Why() string {
+	if r := j.Reason(); r != "" {
+		return whyKey(r)
+	}
+	return ""
+}
+
+func whyKey(r export.Reason) string { return "exports.why_" + string(r) }
 
 // Done, Total, RowCount and Left are figures as the language writes them.
 func (j jobView) Done() int     { return int(j.Progress.Done) }

@@ -165,6 +165,7 @@ func (h *Handler) routes() {
 	h.page("GET /console/apps/{app}/exports", h.exportsPage, access.Export)
 	h.fragment("GET /console/apps/{app}/exports/rows", h.exportRows, access.Export)
 	h.fragment("GET /console/apps/{app}/exports/new", h.newExportDialog, access.Export)
+	h.fragment("GET /console/apps/{app}/exports/cancel", h.cancelExportDialog, access.Export)
 
 	h.open("/console/", h.nothingHere)
 }

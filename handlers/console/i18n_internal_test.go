@@ -12,6 +12,7 @@ import (
 
 	"rollcall/domain"
 	"rollcall/handlers/console/i18n"
+	"rollcall/handlers/export"
 	"rollcall/handlers/wire"
 )
 
@@ -25,6 +26,9 @@ func computed() map[string]bool {
 	keys := map[string]bool{"error.network": true}
 	for _, m := range wire.NewCodes("x").Meanings() {
 		keys["error."+string(m.Code)] = true
+	}
+	for _, r := range export.Reasons() {
+		keys[whyKey(r)] = true
 	}
 	for _, code := range faultCodes {
 		keys["fault."+string(code)] = true

@@ -2,6 +2,8 @@ package export
 
 import (
 	"errors"
+	"maps"
+	"slices"
 
 	"rollcall/domain"
 )
@@ -28,6 +30,25 @@ const (
 	reasonRecalled = "an account that the file may hold was deleted; it is written anew without it"
 	reasonInternal = "an internal error; the log of the service tells more"
 )
+
+// Reason names, for programs, why a job failed or expired: what its Error tells people.
+type Reason string
+
+// reasons are those that have a name. The texts are in events that are kept, so that none is ever changed, only added.
+var reasons = map[string]Reason{
+	errList.Error(): "list_unavailable", errStore.Error(): "store_unavailable", errLog.Error(): "log_unavailable",
+	ErrStoreFull.Error(): "store_full", ErrStoreAway.Error(): "store_away", ErrStoreRefuses.Error(): "store_refuses", ErrNoBucket.Error(): "no_bucket",
+	reasonStopped: "stopped", reasonRecalled: "account_deleted", reasonErased: "account_deleted", reasonInternal: "internal",
+	reasonAge: "age", reasonLost: "file_lost",
+}
+
+// Reason names why the job failed or expired; empty for no reason, and for one that has no name.
+func (j Job) Reason() Reason { return reasons[j.Error] }
+
+// Reasons returns all names that Job.Reason may give.
+func Reasons() []Reason {
+	return slices.Compact(slices.Sorted(maps.Values(reasons)))
+}
 
 // unavailable tells whether an error is about the circumstances rather than about the job.
 func unavailable(err error) bool {

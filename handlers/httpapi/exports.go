@@ -50,6 +50,7 @@ type Export struct {
 	URLExpires  *time.Time         `json:"download_url_expires_at,omitempty" doc:"When both URLs end"`
 	ExpiresAt   *time.Time         `json:"expires_at,omitempty" doc:"When the file is removed"`
 	Error       string             `json:"error,omitempty" doc:"Why it failed or expired early"`
+	ErrorCode   export.Reason      `json:"error_code,omitempty" doc:"Names the error for programs, where it has a name"`
 	RequestedAt time.Time          `json:"requested_at"`
 	RequestedBy string             `json:"requested_by"`
 	StartedAt   *time.Time         `json:"started_at,omitempty"`
@@ -75,7 +76,7 @@ type ExportProgress struct {
 func (h *Handler) exportOf(ctx context.Context, j export.Job) Export {
 	e := Export{
 		ID: j.ID, App: j.App, Status: j.Status, Format: j.Spec.Format, Compression: j.Spec.Compression, UserCount: j.Spec.UserCount,
-		Fields: make([]string, len(j.Spec.Fields)), Progress: ExportProgress(j.Progress), Position: j.Position, SHA256: j.SHA256, Error: j.Error,
+		Fields: make([]string, len(j.Spec.Fields)), Progress: ExportProgress(j.Progress), Position: j.Position, SHA256: j.SHA256, Error: j.Error, ErrorCode: j.Reason(),
 		AsOf: j.Spec.AsOf.Position, AsOfTime: moment(j.Spec.AsOf.Time),
 		RequestedAt: j.RequestedAt.UTC(), RequestedBy: j.RequestedBy,
 		StartedAt: moment(j.StartedAt), FinishedAt: moment(j.FinishedAt), ExpiresAt: moment(j.ExpiresAt),

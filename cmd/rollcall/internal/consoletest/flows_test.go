@@ -115,8 +115,8 @@ func TestASelectionLastsAcrossPagesAndSearches(t *testing.T) {
 }
 
 func TestAnAccountIsCreatedAndErrorsStandBesideTheirFields(t *testing.T) {
-	app := shared.newApp(t, "Create")
 	inEachLanguage(t, func(t *testing.T, p *page) {
+		app := shared.newApp(t, "Create") // for nobody else, whose accounts would be news
 		p.expect("status of 422", "status of 409", "https://img.invalid/")
 		id := "new/" + p.language.Tag
 		p.openList(app)

@@ -154,13 +154,13 @@ func TestARoleIsRefusedWhatItMayNotDo(t *testing.T) {
 	app, other := shared.newApp(t, "Mine"), shared.newApp(t, "Not mine")
 	shared.create(t, app, account{"user_id": "a"})
 	for role, allowed := range map[string]string{
-		"admin": "rows new edit delete live settings jobs order", "producer": "new delete", "viewer": "rows live", "exporter": "jobs order", "auditor": "live",
+		"admin": "rows new edit delete live settings jobs order cancel", "producer": "new delete", "viewer": "rows live", "exporter": "jobs order cancel", "auditor": "live",
 	} {
 		secret, _ := shared.token(t, role, app)
 		v := signedIn(t, secret)
 		for name, path := range map[string]string{
 			"rows": "account/rows", "new": "account/new", "edit": "account/edit?user_id=a", "delete": "account/delete", "settings": "settings", "live": "account/live?after=x",
-			"jobs": "exports/rows", "order": "exports/new",
+			"jobs": "exports/rows", "order": "exports/new", "cancel": "exports/cancel",
 		} {
 			res := v.ask(http.MethodGet, "/console/apps/"+app+"/"+path, "")
 			want := http.StatusForbidden

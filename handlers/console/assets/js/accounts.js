@@ -40,11 +40,12 @@ function startList() {
     if (gone.length) list.load({ cursors: list.cursors, minimum: position, quiet: true });
   });
 
-  page.querySelector('#export')?.addEventListener('click', () => openExport(app, shown(list)));
-  page.querySelector('#export-selected')?.addEventListener('click', () => openExport(app, {
-    user_ids: selection.ids,
-    what: selection.size === 1 ? t('exports.scope_one', { user_id: selection.ids[0] }) : t('exports.what_picked', { n: selection.size }),
-  }));
+  const order = () => openExport(app, selection.size ? picked(selection.ids) : shown(list));
+  if (page.querySelector('#export')) {
+    page.querySelector('#export').addEventListener('click', () => openExport(app, shown(list)));
+    page.querySelector('#export-selected').addEventListener('click', () => openExport(app, picked(selection.ids)));
+    shortcut('s', t('exports.keys'), order);
+  }
   create?.addEventListener('click', add);
   page.querySelector('#delete-selected')?.addEventListener('click', () => remove(selection.ids));
   list.table.addEventListener('click', (event) => {
@@ -52,6 +53,7 @@ function startList() {
     switch (event.target.closest('[data-act]')?.dataset.act) {
       case 'edit': edit(row); break;
       case 'delete': remove([row.dataset.id]); break;
+      case 'export': openExport(app, picked([row.dataset.id])); break;
       case 'clear': list.clear(); break;
       default:
     }
@@ -66,6 +68,11 @@ function shown(list) {
   const filter = {};
   for (const name of ['type', 'q']) if (q.has(name)) filter[name] = q.get(name);
   return { filter, what: t('exports.scope_filtered', { total: list.total.textContent }) };
+}
+
+// picked is some accounts, as the scope of an export.
+function picked(ids) {
+  return { user_ids: ids, what: ids.length === 1 ? t('exports.scope_one', { user_id: ids[0] }) : t('exports.what_picked', { n: ids.length }) };
 }
 
 function glow(row) {

@@ -3,19 +3,20 @@
 import { appPath, call, newKey } from './api.js';
 import { openDialog } from './dialog.js';
 import { clearProblem, showProblem } from './form.js';
-import { number, sentence, t } from './i18n.js';
+import { known, number, sentence, t } from './i18n.js';
 import { busy, toast } from './ui.js';
 
 const over = ['completed', 'failed', 'cancelled', 'expired'];
 
 export const exportPath = (app, id) => `${appPath(app)}/exports/${encodeURIComponent(id)}`;
 
-// download fetches a file under an address that is made at this moment.
-export async function download(app, id) {
+// download fetches a file under an address that is made at this moment, or what describes the file.
+export async function download(app, id, { manifest = false } = {}) {
   try {
     const { value } = await call('GET', exportPath(app, id));
-    if (!value.download_url) throw Object.assign(new Error(), { code: 'export_expired' });
-    location.assign(value.download_url); // an attachment: the page stays
+    const url = manifest ? value.manifest_url : value.download_url;
+    if (!url) throw Object.assign(new Error(), { code: 'export_expired' });
+    location.assign(url); // an attachment: the page stays
   } catch (error) {
     toast(sentence(error.code, error.detail), { bad: true });
   }
@@ -30,6 +31,12 @@ export async function cancel(app, id) {
     toast(sentence(error.code, error.detail), { bad: true });
     return false;
   }
+}
+
+// copySum puts the hash of a file where it can be pasted.
+export async function copySum(sum) {
+  await navigator.clipboard.writeText(sum);
+  toast(t('exports.copied'));
 }
 
 // openExport orders an export of a scope: {user_ids}, {filter} or neither, said to people as what. ordered is called with the job.
@@ -56,6 +63,7 @@ class Order {
     this.form.addEventListener('submit', (event) => { event.preventDefault(); busy(this.part('go'), () => this.#order()); });
     this.part('stop').addEventListener('click', () => busy(this.part('stop'), () => cancel(app, this.id)));
     this.part('download').addEventListener('click', () => busy(this.part('download'), () => download(app, this.id)));
+    this.part('copy').addEventListener('click', () => copySum(this.part('sum').textContent));
     dialog.addEventListener('close', () => this.#closed());
     this.#choices();
   }
@@ -71,11 +79,12 @@ class Order {
   }
 
   async #order() {
-    const { compression, format } = this.form.elements;
+    const { as_of: moment, compression, format } = this.form.elements;
     clearProblem(this.form);
     const fields = this.boxes.filter((box) => box.checked).map((box) => box.value);
     const body = { ...this.scope, format: format.value, compression: compression.value };
     if (fields.length < this.boxes.length) body.fields = fields;
+    if (moment.value) body.as_of = new Date(moment.value).toISOString();
     try {
       const { value } = await call('POST', `${appPath(this.app)}/exports`, { body, headers: { 'Idempotency-Key': this.key ??= newKey() } });
       this.id = value.id;
@@ -83,7 +92,7 @@ class Order {
       this.#follow(value);
     } catch (problem) {
       if (problem.code !== 'network') this.key = undefined; // it was refused; what comes next is another order
-      showProblem(this.form, problem);
+      showProblem(this.form, problem, { position_ahead: 'as_of' });
     }
   }
 
@@ -112,6 +121,7 @@ class Order {
   }
 
   #show(job) {
+    if (this.over) return;
     if (over.includes(job.status)) { this.#finish(job); return; }
     const { done, total, bytes, rows_per_second: rate, seconds_left: left } = job.progress;
     const bar = this.part('progress');
@@ -126,13 +136,14 @@ class Order {
   #finish(job) {
     this.events?.close();
     this.over = true;
+    if (!this.dialog.open) { this.#tell(job); return; }
     for (const name of ['work', 'stop']) this.part(name).hidden = true;
     this.part('done').hidden = false;
     const outcome = this.part('outcome');
     switch (job.status) {
       case 'completed': outcome.textContent = t('exports.done'); break;
       case 'cancelled': outcome.textContent = t('exports.done_cancelled'); break;
-      default: outcome.textContent = `${t('exports.done_failed')} ${job.error ?? ''}`;
+      default: outcome.textContent = `${t('exports.done_failed')} ${why(job)}`;
     }
     if (job.status !== 'completed') { this.part('leave').focus(); return; }
     this.part('facts').hidden = false;
@@ -144,11 +155,19 @@ class Order {
     this.part('download').focus();
   }
 
+  // tell says how it ended to somebody who has closed the dialog.
+  #tell(job) {
+    if (job.status === 'completed') toast(t('exports.done'), { action: { label: t('exports.download'), act: () => download(this.app, this.id) } });
+    else if (job.status !== 'cancelled') toast(`${t('exports.done_failed')} ${why(job)}`, { bad: true });
+  }
+
   #closed() {
-    this.events?.close();
     if (this.id && !this.over) toast(t('exports.goes_on'));
   }
 }
+
+// why says why a job has no file.
+const why = ({ error, error_code: code }) => (known(`exports.why_${code}`) ? t(`exports.why_${code}`) : error ?? '');
 
 // size writes bytes as people read them.
 export function size(n) {

@@ -1,7 +1,8 @@
 // The page of an application's exports: jobs as they go on, downloads, and orders.
 
 import { fragment } from './api.js';
-import { cancel, download, openExport } from './export.js';
+import { openDialog } from './dialog.js';
+import { cancel, copySum, download, openExport } from './export.js';
 import { sentence, t } from './i18n.js';
 import { shortcut } from './keys.js';
 import { startPage } from './page.js';
@@ -28,11 +29,24 @@ wait();
 async function act(button, id) {
   switch (button.dataset.act) {
     case 'download': return download(app, id);
-    case 'cancel': if (await cancel(app, id)) await refresh(); return undefined;
-    default:
-      await navigator.clipboard.writeText(button.dataset.sum);
-      return toast(t('exports.copied'));
+    case 'manifest': return download(app, id, { manifest: true });
+    case 'cancel': return askToCancel(id, button.closest('.job').querySelector('h2').innerText);
+    default: return copySum(button.dataset.sum);
   }
+}
+
+async function askToCancel(id, what) {
+  const dialog = await openDialog(`/console/apps/${encodeURIComponent(app)}/exports/cancel`);
+  if (!dialog) return;
+  dialog.querySelector('[data-what]').textContent = what;
+  dialog.querySelector('form').addEventListener('submit', (event) => {
+    event.preventDefault();
+    busy(dialog.querySelector('[data-go]'), async () => {
+      await cancel(app, id);
+      dialog.close();
+      await refresh();
+    });
+  });
 }
 
 function wait() {
@@ -56,7 +70,10 @@ async function refresh() {
 }
 
 function swap(old, job) {
-  if (old.dataset.version === job.dataset.version) return;
+  if (old.dataset.version === job.dataset.version) { // but how far its end lies ahead
+    old.querySelector('[data-format="ahead"]')?.replaceWith(job.querySelector('[data-format="ahead"]'));
+    return;
+  }
   const focused = old.contains(document.activeElement) ? document.activeElement.dataset.act : null;
   old.replaceWith(job);
   if (focused) (job.querySelector(`[data-act="${focused}"]`) ?? job.querySelector('[data-act]'))?.focus();

@@ -20,6 +20,15 @@ export function t(key, values = {}) {
   });
 }
 
+const relative = new Intl.RelativeTimeFormat(language, { numeric: 'auto' });
+
+// ahead says how far a time lies ahead, roughly.
+function ahead(at) {
+  const minutes = (at - Date.now()) / 60_000;
+  if (minutes < 90) return relative.format(Math.max(0, Math.round(minutes)), 'minute');
+  return minutes < 48 * 60 ? relative.format(Math.round(minutes / 60), 'hour') : relative.format(Math.round(minutes / 1440), 'day');
+}
+
 const formats = {
   date: new Intl.DateTimeFormat(language, { dateStyle: 'medium' }),
   moment: new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'short' }),
@@ -34,7 +43,7 @@ export const moment = (time) => formats.second.format(new Date(time));
 export function showTimes(root) {
   for (const el of root.querySelectorAll('time[datetime]:not([title])')) {
     const at = new Date(el.dateTime);
-    el.textContent = formats[el.dataset.format ?? 'moment'].format(at);
+    el.textContent = el.dataset.format === 'ahead' ? ahead(at) : formats[el.dataset.format ?? 'moment'].format(at);
     el.title = formats.exact.format(at);
   }
 }

@@ -4,13 +4,18 @@ import { showTimes } from './i18n.js';
 
 const toastLife = 5000;
 
-// toast shows a message for a moment. A bad one stays until it is read.
-export function toast(text, { bad = false } = {}) {
+// toast shows a message for a moment. A bad one stays longer, and one that offers an action, {label, act}, longer still.
+export function toast(text, { bad = false, action } = {}) {
   const el = document.createElement('div');
   el.className = bad ? 'toast bad' : 'toast';
   el.textContent = text;
+  if (action) {
+    const button = Object.assign(document.createElement('button'), { type: 'button', textContent: action.label });
+    button.addEventListener('click', () => { el.remove(); action.act(); });
+    el.append(button);
+  }
   document.getElementById('toasts').append(el);
-  setTimeout(() => el.remove(), bad ? 2 * toastLife : toastLife);
+  setTimeout(() => el.remove(), action ? 6 * toastLife : bad ? 2 * toastLife : toastLife);
 }
 
 // announce tells those who do not see the page.
