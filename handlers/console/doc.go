@@ -13,6 +13,7 @@
 //	apps.go         the page of applications
 //	accounts.go     the page of an application's accounts, its rows and dialogs
 //	exports.go      the page of an application's exports, its jobs and the dialog that orders one
+//	import.go       the page that imports a file of accounts
 //	live.go         what changes, as server-sent events
 //	words.go        text of accounts made safe to look at
 //	i18n/           every word that the console says, in Korean and English

@@ -139,6 +139,7 @@ func (h *Handler) routes() {
 	h.fragment("GET /console/apps/{app}/accounts/edit", h.editAccountDialog, access.WriteAccounts)
 	h.fragment("GET /console/apps/{app}/accounts/delete", h.deleteDialog, access.WriteAccounts)
 	h.fragment("GET /console/apps/{app}/accounts/live", h.live, access.ReadAccounts)
+	h.page("GET /console/apps/{app}/import", h.importPage, access.WriteAccounts)
 
 	h.page("GET /console/apps/{app}/exports", h.exportsPage, access.Export)
 	h.fragment("GET /console/apps/{app}/exports/rows", h.exportRows, access.Export)
