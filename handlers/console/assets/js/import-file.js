@@ -119,6 +119,7 @@ export async function* pieces(file, table) {
   const borders = table ? new Borders() : lines;
   let header = null; // of a table, once it is read
   let [from, line, next, rows] = [0, 1, 1, 0];
+  let begin = 0; // of the record
   const cut = (to) => {
     const body = new Blob(header ? [header.blob, file.slice(from, to)] : [file.slice(from, to)]);
     const piece = { body, from, to, line, rows, skipped: header?.lines ?? 0 };
@@ -131,18 +132,17 @@ export async function* pieces(file, table) {
       if (bytes[i] === newline) next += 1;
       if (!borders.ends(bytes[i])) continue;
       const to = at + i + 1;
-      if (table && !header) {
-        const empty = to - from === 1 || (to - from === 2 && bytes[i - 1] === carriageReturn); // such lines may stand before the header
+      const empty = to - begin === 1 || (to - begin === 2 && bytes[i - 1] === carriageReturn);
+      begin = to;
+      if (table && !header) { // empty lines may stand before it
         if (!empty) header = { blob: file.slice(from, to), lines: next - line };
         [from, line] = [to, next];
         continue;
       }
-      rows += 1;
+      if (!empty) rows += 1;
       if (rows === pieceRows || to - from >= pieceBytes) yield cut(to);
     }
   }
-  if (from < file.size) {
-    rows += 1;
-    yield cut(file.size);
-  }
+  if (begin < file.size) rows += 1; // the last needs no line break
+  if (from < file.size) yield cut(file.size);
 }
