@@ -90,6 +90,7 @@ func TestATableOfAccountsIsImported(t *testing.T) {
 			t.Errorf("a formula is not guarded in\n%s", failed)
 		}
 		p.theme("dark")
+		p.until("colours have changed", `getComputedStyle(document.querySelector("#import-again")).backgroundColor === "rgb(22, 24, 29)"`)
 		p.readable("the report of an import, dark")
 		p.resize(390, 844)
 		p.shot("import-report")
