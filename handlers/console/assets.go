@@ -22,7 +22,7 @@ import (
 var assetFiles embed.FS
 
 // styleSheets are the files of console.css, in the order in which they count.
-var styleSheets = []string{"tokens", "base", "shell", "controls", "list", "dialog", "apps", "exports", "account", "audit", "health"}
+var styleSheets = []string{"tokens", "base", "shell", "controls", "list", "dialog", "apps", "exports", "import", "account", "audit", "health"}
 
 const assetsPath = "/console/assets/"
 

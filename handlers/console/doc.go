@@ -13,6 +13,7 @@
 //	apps.go         the page of applications
 //	accounts.go     the page of an application's accounts, its rows and dialogs
 //	exports.go      the page of an application's exports, its jobs and the dialog that orders one
+//	import.go       the page that imports a file of accounts
 //	account.go      the page of an account: what it is, what it was, its history
 //	audit.go        the page of an application's events, and of the state of the ledger
 //	health.go       the page of the instance

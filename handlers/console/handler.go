@@ -162,6 +162,8 @@ func (h *Handler) routes() {
 	h.fragment("GET /console/health/state", h.healthState, access.Operate)
 	h.fragment("GET /console/health/drop", h.dropDialog, access.Operate)
 
+	h.page("GET /console/apps/{app}/import", h.importPage, access.WriteAccounts)
+
 	h.page("GET /console/apps/{app}/exports", h.exportsPage, access.Export)
 	h.fragment("GET /console/apps/{app}/exports/rows", h.exportRows, access.Export)
 	h.fragment("GET /console/apps/{app}/exports/new", h.newExportDialog, access.Export)
