@@ -11,6 +11,10 @@ import (
 // maxAttempts bounds how often a command is decided anew after a conflict.
 const maxAttempts = 64
 
+// maxUnknown bounds how often an append is repeated whose answer was lost: each may have been waited for long, and a log without a
+// leader may be read and yet take nothing.
+const maxUnknown = 2
+
 // Outcome tells what became of a command that was not refused.
 type Outcome struct {
 	// Events are the command's events with their positions, in order; none when the
@@ -46,6 +50,7 @@ type Decide func(ctx context.Context, u *Unit) ([]Envelope, error)
 // written, in which case Execute with the same command id finds out.
 func Execute(ctx context.Context, store Store, commandID string, decide Decide) (Outcome, error) {
 	var unknown error // set once an append's answer was lost
+	lost := 0         // such answers
 	fail := func(err error) (Outcome, error) {
 		if unknown != nil && !errors.Is(err, ErrUnknownOutcome) {
 			err = fmt.Errorf("%w (then: %w)", unknown, err)
@@ -81,12 +86,16 @@ func Execute(ctx context.Context, store Store, commandID string, decide Decide) 
 			}
 			return Outcome{}, err
 		}
+		if lost == maxUnknown {
+			return Outcome{}, unknown
+		}
 		out, err := u.append(ctx, events)
 		switch {
 		case err == nil:
 			return out, nil
 		case errors.Is(err, ErrUnknownOutcome):
 			unknown = err
+			lost++
 		case errors.Is(err, ErrConflict):
 		default:
 			return fail(err)

@@ -117,6 +117,33 @@ func TestExecuteSaysThatTheOutcomeIsUnknownWhenItCannotFindOut(t *testing.T) {
 	}
 }
 
+func TestExecuteDoesNotRepeatForeverWhatALogNeverAnswers(t *testing.T) {
+	log := newLog(t)
+	id := eventstore.Account("app", "alice")
+	appends := 0
+	log.onAppend = func(func() ([]eventstore.Position, error)) ([]eventstore.Position, error) {
+		appends++
+		return nil, eventstore.ErrUnknownOutcome // it can be read, and has no leader that takes anything
+	}
+	if _, err := eventstore.Execute(t.Context(), log, "command", storetest.Add(id, "command")); !errors.Is(err, eventstore.ErrUnknownOutcome) || appends > 2 {
+		t.Errorf("after %d appends: %v", appends, err)
+	}
+
+	appends = 0
+	log.onAppend = func(write func() ([]eventstore.Position, error)) ([]eventstore.Position, error) {
+		if appends++; appends == 2 {
+			if _, err := write(); err != nil {
+				t.Error(err)
+			}
+		}
+		return nil, eventstore.ErrUnknownOutcome
+	}
+	out, err := eventstore.Execute(t.Context(), log, "command", storetest.Add(id, "command"))
+	if err != nil || !out.Replayed || appends != 2 {
+		t.Errorf("the last append is not looked for: %+v, %v", out, err)
+	}
+}
+
 func TestExecuteReportsWhatStopsIt(t *testing.T) {
 	log := newLog(t)
 	id, other := eventstore.Account("app", "alice"), eventstore.Account("app", "bob")

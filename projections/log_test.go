@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"rollcall/eventstore"
+	"rollcall/projections"
 )
 
 // memoryLog is a log in memory that the test writes to and makes fail.
@@ -16,6 +17,7 @@ type memoryLog struct {
 	last    func() error  // nil for none
 	read    func() error
 	limits  []int // of each Next
+	most    int   // events that have arrived at a time, zero for all
 }
 
 func newMemoryLog(n int) *memoryLog {
@@ -85,6 +87,9 @@ func (s *memorySubscription) Next(ctx context.Context, limit int) ([]eventstore.
 		s.log.mu.Unlock()
 		if len(events) > 0 {
 			events = events[:min(limit, len(events))]
+			if s.log.most > 0 {
+				events = events[:min(s.log.most, len(events))]
+			}
 			s.next += len(events)
 			return events, nil
 		}
@@ -148,6 +153,16 @@ func (c *counter) counts() (position eventstore.Position, idles int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.position, c.idles
+}
+
+// preparer is a counter that is told of batches before it is their turn.
+type preparer struct {
+	counter
+	prepare func(ctx context.Context, events []eventstore.Envelope) projections.Prepared
+}
+
+func (p *preparer) Prepare(ctx context.Context, events []eventstore.Envelope) projections.Prepared {
+	return p.prepare(ctx, events)
 }
 
 // set moves the checkpoint, as one who builds the read model anew does.

@@ -33,6 +33,16 @@ type Projection interface {
 	Apply(ctx context.Context, from eventstore.Position, events []eventstore.Envelope) error
 }
 
+// Preparer is a projection that does part of its work on a batch while the one before is applied.
+type Preparer interface {
+	// Prepare returns what applies events as Apply does. It is called while what it has returned before runs. What
+	// stands in the way of the events is an error of Prepared.
+	Prepare(ctx context.Context, events []eventstore.Envelope) Prepared
+}
+
+// Prepared applies events that have been prepared, once or again after an error.
+type Prepared func(ctx context.Context, from eventstore.Position) error
+
 // Idler is a projection that wants to tidy up while there is nothing to apply.
 type Idler interface {
 	// Idle is called once the backlog has been empty for a moment, and again

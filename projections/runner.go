@@ -186,13 +186,13 @@ func (r *Runner) follow(ctx context.Context) (progress bool, err error) {
 		return false, fmt.Errorf("subscribe to the log: %w", err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	batches := make(chan []eventstore.Envelope)
+	batches := make(chan batch)
 	var readErr error // read after batches is closed
 	var reader sync.WaitGroup
 	reader.Go(func() {
 		defer close(batches)
 		defer sub.Close()
-		readErr = r.read(ctx, sub, batches)
+		readErr = r.read(ctx, sub, last, batches)
 	})
 	defer reader.Wait()
 	defer cancel()
@@ -217,33 +217,48 @@ func (r *Runner) short(last, checkpoint eventstore.Position) error {
 		"stop all writers and restore the log from a backup, or rebuild the projection if the loss is accepted", last, checkpoint)}
 }
 
-// read takes events from the subscription ahead of their being applied. The
-// limit grows while there are more events than it lets through.
-func (r *Runner) read(ctx context.Context, sub eventstore.Subscription, batches chan<- []eventstore.Envelope) error {
+// batch is events that are ready to be applied.
+type batch struct {
+	events []eventstore.Envelope
+	apply  Prepared
+}
+
+// read takes events from the subscription and prepares them while those before are applied. The
+// limit grows while there are more events than it lets through, and stays while events come that were in the log before, up to end.
+func (r *Runner) read(ctx context.Context, sub eventstore.Subscription, end eventstore.Position, batches chan<- batch) error {
 	limit := min(firstBatch, r.batch)
 	for {
 		events, err := sub.Next(ctx, limit)
 		if err != nil {
 			return fmt.Errorf("read the log: %w", err)
 		}
-		full := len(events) >= limit
-		if full {
-			limit = min(2*limit, r.batch)
-		} else {
-			limit = min(firstBatch, r.batch)
-		}
 		if len(events) == 0 {
 			continue
 		}
-		r.saw(events[len(events)-1].Position)
+		at := events[len(events)-1].Position
+		r.saw(at)
 		select {
-		case batches <- events:
+		case batches <- batch{events, r.prepare(ctx, events)}:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if !full {
+		switch {
+		case len(events) >= limit:
+			limit = min(2*limit, r.batch)
+		case at >= end:
+			limit = min(firstBatch, r.batch)
 			r.rest(ctx)
 		}
+	}
+}
+
+// prepare does what can be done for events before it is their turn.
+func (r *Runner) prepare(ctx context.Context, events []eventstore.Envelope) Prepared {
+	if p, ok := r.projection.(Preparer); ok {
+		return p.Prepare(ctx, events)
+	}
+	return func(ctx context.Context, from eventstore.Position) error {
+		return r.projection.Apply(ctx, from, events)
 	}
 }
 
@@ -268,25 +283,25 @@ func (r *Runner) rest(ctx context.Context) {
 
 // applyAll applies batches until there are no more or one fails. It calls the
 // projection's Idle when none comes for a moment.
-func (r *Runner) applyAll(ctx context.Context, checkpoint eventstore.Position, batches <-chan []eventstore.Envelope) (progress bool, err error) {
+func (r *Runner) applyAll(ctx context.Context, checkpoint eventstore.Position, batches <-chan batch) (progress bool, err error) {
 	idle := time.NewTimer(idleAfter)
 	defer idle.Stop()
 	for {
 		select {
-		case events, ok := <-batches:
+		case b, ok := <-batches:
 			if !ok {
 				return progress, nil
 			}
-			batch := Batch{Projection: r.projection.Name(), Events: events, Began: time.Now()}
-			batch.Err = r.apply(ctx, checkpoint, events)
-			batch.Took = time.Since(batch.Began)
-			r.observe(ctx, batch)
-			if batch.Err != nil {
-				return progress, batch.Err
+			seen := Batch{Projection: r.projection.Name(), Events: b.events, Began: time.Now()}
+			seen.Err = r.apply(ctx, checkpoint, b)
+			seen.Took = time.Since(seen.Began)
+			r.observe(ctx, seen)
+			if seen.Err != nil {
+				return progress, seen.Err
 			}
-			r.timed(batch.Took)
+			r.timed(seen.Took)
 			progress = true
-			checkpoint += eventstore.Position(len(events))
+			checkpoint += eventstore.Position(len(b.events))
 			idle.Reset(idleAfter)
 		case <-idle.C:
 			idler, ok := r.projection.(Idler)
@@ -305,12 +320,13 @@ func (r *Runner) applyAll(ctx context.Context, checkpoint eventstore.Position, b
 
 // apply applies one batch. When an event is missing or can never be applied, those
 // before it are applied first.
-func (r *Runner) apply(ctx context.Context, from eventstore.Position, events []eventstore.Envelope) error {
+func (r *Runner) apply(ctx context.Context, from eventstore.Position, b batch) error {
+	events := b.events
 	var hole *damage
 	if err := CheckOrder(from, events); errors.As(err, &hole) {
 		return r.applyBefore(ctx, from, events, hole.at, err)
 	}
-	err := r.projection.Apply(ctx, from, events)
+	err := b.apply(ctx, from)
 	var bad *EventError
 	if errors.As(err, &bad) {
 		return r.applyBefore(ctx, from, events, bad.Position, err)

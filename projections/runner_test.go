@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -62,6 +63,69 @@ func TestTheLimitOfABatchDoublesWhileBatchesAreFull(t *testing.T) {
 		synctest.Wait()
 		if want := []int{256, 512, 1000, 1000, 1000}; !slices.Equal(log.limits, want) {
 			t.Errorf("limits are %v, want %v", log.limits, want)
+		}
+	})
+}
+
+func TestTheLimitOfABatchStaysWhileTheBacklogArrivesInSmallerParts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, c := newMemoryLog(3000), &counter{}
+		log.most = 600
+		start(t, projections.NewRunner(log, c, projections.WithBatch(1000)))
+		synctest.Wait()
+		if want := []int{256, 512, 1000, 1000, 1000, 1000}; !slices.Equal(log.limits, want) {
+			t.Errorf("limits are %v, want %v", log.limits, want)
+		}
+		time.Sleep(time.Second)
+		log.add(1)
+		synctest.Wait()
+		if last := log.limits[len(log.limits)-1]; last != 256 {
+			t.Errorf("the limit behind the backlog is %d", last)
+		}
+	})
+}
+
+func TestABatchIsPreparedWhileTheOneBeforeIsApplied(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var prepared atomic.Int32
+		second := make(chan struct{})
+		p := &preparer{}
+		p.prepare = func(_ context.Context, events []eventstore.Envelope) projections.Prepared {
+			if prepared.Add(1) == 2 {
+				close(second)
+			}
+			return func(ctx context.Context, from eventstore.Position) error {
+				<-second
+				return p.Apply(ctx, from, events)
+			}
+		}
+		r := projections.NewRunner(newMemoryLog(1000), p)
+		start(t, r)
+		if err := r.WaitFor(t.Context(), 1000); err != nil {
+			t.Fatal(err)
+		}
+		if want := []int{256, 512, 232}; !slices.Equal(p.batches, want) {
+			t.Errorf("batches are %v, want %v", p.batches, want)
+		}
+	})
+}
+
+func TestWhatCannotBePreparedHaltsBehindThoseBeforeIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bad := errors.New("it makes no sense")
+		p := &preparer{}
+		p.prepare = func(_ context.Context, events []eventstore.Envelope) projections.Prepared {
+			return func(ctx context.Context, from eventstore.Position) error {
+				if last := events[len(events)-1].Position; last >= 300 && from < 300 {
+					return &projections.EventError{Position: 300, Type: "tick", Err: bad}
+				}
+				return p.Apply(ctx, from, events)
+			}
+		}
+		r := projections.NewRunner(newMemoryLog(1000), p)
+		checkHalt(t, r, start(t, r), 300, bad)
+		if at, _ := p.counts(); at != 299 {
+			t.Errorf("the checkpoint is %d", at)
 		}
 	})
 }

@@ -55,6 +55,9 @@ func (f *natsFlags) tls() (*tls.Config, error) {
 	if f.CA == "" && f.Cert == "" && f.Key == "" {
 		return nil, nil
 	}
+	if (f.Cert == "") != (f.Key == "") {
+		return nil, usage("--nats-cert and --nats-key go together: one is the certificate, the other its key")
+	}
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
 	if f.CA != "" {
 		pem, err := os.ReadFile(f.CA)
@@ -66,7 +69,7 @@ func (f *natsFlags) tls() (*tls.Config, error) {
 			return nil, usage("--nats-ca: %s holds no certificate", f.CA)
 		}
 	}
-	if f.Cert != "" || f.Key != "" {
+	if f.Cert != "" {
 		pair, err := tls.LoadX509KeyPair(f.Cert, f.Key)
 		if err != nil {
 			return nil, fmt.Errorf("read --nats-cert and --nats-key: %w", err)

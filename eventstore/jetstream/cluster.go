@@ -106,8 +106,11 @@ func (c Cluster) leaf() (*server.RemoteLeafOpts, error) {
 		if err != nil {
 			return nil, errors.New("an address for leaf nodes is malformed")
 		}
-		if u.Scheme == "nats" {
+		switch u.Scheme {
+		case "nats":
 			u.Scheme = "nats-leaf"
+		case "tls":
+			remote.TLS = true // also where whoever answers does not ask for it
 		}
 		if c.Credentials == "" && c.User != "" {
 			u.User = url.UserPassword(c.User, c.Password)

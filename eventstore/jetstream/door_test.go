@@ -2,7 +2,9 @@ package jetstream_test
 
 import (
 	"errors"
+	"io"
 	"log/slog"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -172,4 +174,37 @@ func TestALeafNodeOfADeploymentWritesNothing(t *testing.T) {
 			return false
 		}
 	})
+}
+
+func TestADoorSaysNothingInTheClearToAnAddressThatIsForTLS(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	door, err := jetstream.StartDoor(jetstream.DoorConfig{
+		Cluster: jetstream.Cluster{URLs: []string{"tls://" + listener.Addr().String()}, User: "door", Password: "secret"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := errors.Join(listener.Close(), door.Stop()); err != nil {
+			t.Error(err)
+		}
+	}()
+	conn, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	// Who answers in the place of the cluster says that no TLS is needed.
+	if _, err := io.WriteString(conn, `INFO {"server_id":"X","server_name":"x","version":"2.12.0","proto":1,"headers":true,"max_payload":1048576,"client_id":7,"leafnode_urls":["127.0.0.1:1"]}`+"\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	const handshake = 0x16 // https://www.rfc-editor.org/rfc/rfc8446#section-5.1
+	first := make([]byte, 1)
+	if _, err := io.ReadFull(conn, first); err != nil || first[0] != handshake {
+		t.Errorf("it says %q (%v) before TLS", first, err)
+	}
 }

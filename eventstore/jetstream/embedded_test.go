@@ -175,7 +175,7 @@ func TestAStreamThatCouldLoseEventsIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := js.CreateStream(t.Context(), natsjs.StreamConfig{
-		Name: jetstream.DefaultStream, Subjects: []string{eventstore.AllSubjects}, MaxAge: time.Hour, AllowDirect: true,
+		Name: jetstream.DefaultStream, Subjects: []string{eventstore.AllSubjects}, MaxAge: time.Hour, MaxMsgSize: 100, AllowDirect: true,
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +183,7 @@ func TestAStreamThatCouldLoseEventsIsRefused(t *testing.T) {
 	if !errors.Is(err, jetstream.ErrConfig) {
 		t.Fatalf("open: %v, want ErrConfig", err)
 	}
-	for _, want := range []string{"max_age is 1h0m0s", "deny_delete is false", "allow_atomic is false"} {
+	for _, want := range []string{"max_age is 1h0m0s", "max_msg_size is 100", "deny_delete is false", "allow_atomic is false"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not say that %s: %v", want, err)
 		}

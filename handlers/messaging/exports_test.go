@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -266,11 +267,17 @@ func (w *onWrite) Write(b []byte) (int, error) {
 
 func TestAStreamThatIsSetUpOtherwiseIsRefused(t *testing.T) {
 	js := newNode(t).connect(t)
-	_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: messaging.StreamExports, Subjects: []string{"accounts.export.>"}, MaxAge: time.Hour})
+	_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: messaging.StreamExports, Subjects: []string{"accounts.export.>"}, MaxAge: time.Hour, MaxMsgSize: 100})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := messaging.OpenExports(t.Context(), js, 1); !errors.Is(err, messaging.ErrStream) {
-		t.Errorf("got %v", err)
+	_, err = messaging.OpenExports(t.Context(), js, 1)
+	if !errors.Is(err, messaging.ErrStream) {
+		t.Fatalf("got %v", err)
+	}
+	for _, want := range []string{"max_age is 1h0m0s", "max_msg_size is 100"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the error does not say that %s: %v", want, err)
+		}
 	}
 }

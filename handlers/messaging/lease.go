@@ -76,11 +76,15 @@ func (l *Leases) acquire(ctx context.Context, name string) (uint64, error) {
 	defer tick.Stop()
 	for {
 		revision, free, err := l.look(ctx, name)
-		if err == nil && revision != seen {
+		if err == nil && (at.IsZero() || revision != seen) {
 			seen, at = revision, time.Now()
 		}
-		if err == nil && (free || time.Since(at) >= leaseTTL) {
-			if mine, err := l.write(ctx, name, l.holder, revision); err == nil {
+		if lapsed := time.Since(at) >= leaseTTL; err == nil && (free || lapsed) {
+			take := l.write
+			if revision == 0 && lapsed { // somebody has deleted the key: whoever held the lease has stopped by now
+				take = l.recreate
+			}
+			if mine, err := take(ctx, name, l.holder, revision); err == nil {
 				return mine, nil
 			}
 		}
@@ -111,6 +115,13 @@ func (l *Leases) write(ctx context.Context, name, holder string, revision uint64
 	ctx, cancel := context.WithTimeout(ctx, leaseTimeout)
 	defer cancel()
 	return l.kv.Update(ctx, name, []byte(holder), revision)
+}
+
+// recreate takes a lease whose key was deleted.
+func (l *Leases) recreate(ctx context.Context, name, holder string, _ uint64) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, leaseTimeout)
+	defer cancel()
+	return l.kv.Create(ctx, name, []byte(holder))
 }
 
 // lead does work while it renews the lease, and tells whether it was lost.

@@ -89,6 +89,23 @@ func TestAHolderThatIsCutOffStopsBeforeAnotherTakesTheLease(t *testing.T) {
 	}
 }
 
+func TestALeaseWhoseKeyAnOperatorDeletesIsTakenAgain(t *testing.T) {
+	node := newNode(t)
+	var leading atomic.Int32
+	a := contend(t, node.connect(t), 1, "a", &leading)
+	eventually(t, "the first leads", a.leads.Load)
+	b := contend(t, node.connect(t), 1, "b", &leading)
+	kv, err := node.connect(t).KeyValue(t.Context(), "ROLLCALL_LEASES")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := kv.Delete(t.Context(), "work"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the holder stops", func() bool { return !a.leads.Load() })
+	eventually(t, "someone leads again", func() bool { return a.leads.Load() || b.leads.Load() })
+}
+
 func TestALeaseIsGivenBackWhenItsWorkIsDone(t *testing.T) {
 	node := newNode(t)
 	leases, err := messaging.OpenLeases(t.Context(), node.connect(t), 1, "a", nil)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"rollcall/domain"
 	"rollcall/eventstore"
@@ -15,87 +16,50 @@ import (
 // segmentEvents is how many events one goroutine decodes at a time.
 const segmentEvents = 128
 
-// segment is a part of a batch that is decoded on its own.
-type segment struct {
-	envelopes []eventstore.Envelope
-	events    []domain.Event
-	err       error
-	done      chan struct{} // closed when events or err are there
-}
-
-// Decoding is a batch that is being decoded while its first events are already applied.
-// An adapter makes one with Decode.
-type Decoding struct {
-	segments []*segment
-	workers  sync.WaitGroup
-	cancel   context.CancelFunc
-}
-
-// Decode begins to decode events side by side, on as many goroutines as there are
-// processors. It must be stopped.
-func Decode(ctx context.Context, c *codec.Codec, events []eventstore.Envelope) *Decoding {
-	ctx, cancel := context.WithCancel(ctx)
-	d := &Decoding{cancel: cancel}
-	for len(events) > 0 {
-		n := min(segmentEvents, len(events))
-		d.segments = append(d.segments, &segment{envelopes: events[:n], done: make(chan struct{})})
-		events = events[n:]
-	}
-	next := make(chan *segment, len(d.segments))
-	for _, s := range d.segments {
-		next <- s
-	}
-	close(next)
-	for range min(runtime.GOMAXPROCS(0), len(d.segments)) {
-		d.workers.Go(func() {
-			for s := range next {
-				s.decode(ctx, c)
+// Decode decodes a batch, on as many goroutines as there are processors, and returns its events in order. Text that has been
+// erased is unset.
+//
+// Errors, with the events before the one that is to blame: a *projections.EventError for an event that can never be read; any
+// other passes.
+func Decode(ctx context.Context, c *codec.Codec, envelopes []eventstore.Envelope) ([]domain.Event, error) {
+	events := make([]domain.Event, len(envelopes))
+	segments := (len(envelopes) + segmentEvents - 1) / segmentEvents
+	errs := make([]error, len(envelopes)) // at the events that are to blame
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), segments) {
+		workers.Go(func() {
+			for {
+				first := (int(next.Add(1)) - 1) * segmentEvents
+				if first >= len(envelopes) {
+					return
+				}
+				for i := first; i < min(first+segmentEvents, len(envelopes)); i++ {
+					if events[i], errs[i] = decode(ctx, c, envelopes[i]); errs[i] != nil {
+						break
+					}
+				}
 			}
 		})
 	}
-	return d
-}
-
-// Each calls take with each event and its envelope in order, as they become ready, until
-// take returns an error. Text that has been erased is unset.
-//
-// Errors: that of take; a *projections.EventError for an event that can never be read, after
-// those before it; any other passes.
-func (d *Decoding) Each(take func(domain.Event, *eventstore.Envelope) error) error {
-	for _, s := range d.segments {
-		<-s.done
-		for i, event := range s.events {
-			if err := take(event, &s.envelopes[i]); err != nil {
-				return err
-			}
-		}
-		if s.err != nil {
-			return s.err
-		}
-	}
-	return nil
-}
-
-// Stop ends the decoding and waits for its goroutines.
-func (d *Decoding) Stop() {
-	d.cancel()
-	d.workers.Wait()
-}
-
-func (s *segment) decode(ctx context.Context, c *codec.Codec) {
-	defer close(s.done)
-	s.events = make([]domain.Event, 0, len(s.envelopes))
-	for _, e := range s.envelopes {
-		if s.err = ctx.Err(); s.err != nil {
-			return
-		}
-		event, _, err := c.Decode(ctx, e) // what has been erased is unset
+	workers.Wait()
+	for i, err := range errs {
 		if err != nil {
-			s.err = decodeError(ctx, e, err)
-			return
+			return events[:i], err
 		}
-		s.events = append(s.events, event)
 	}
+	return events, nil
+}
+
+func decode(ctx context.Context, c *codec.Codec, e eventstore.Envelope) (domain.Event, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	event, _, err := c.Decode(ctx, e) // what has been erased is unset
+	if err != nil {
+		return nil, decodeError(ctx, e, err)
+	}
+	return event, nil
 }
 
 // decodeError tells trouble that passes, with keys that cannot be reached, from an event

@@ -17,18 +17,33 @@ import (
 // projections.ErrBroken says how to build a damaged list anew. When another generation has become
 // live than a list of the live one has written so far, it is projections.ErrFenced.
 func (l *List) Apply(ctx context.Context, from eventstore.Position, events []eventstore.Envelope) error {
-	if err := projections.CheckOrder(from, events); err != nil {
+	return l.Prepare(ctx, events)(ctx, from)
+}
+
+var _ projections.Preparer = (*List)(nil)
+
+// Prepare decodes events, and returns what applies them as Apply does.
+func (l *List) Prepare(ctx context.Context, events []eventstore.Envelope) projections.Prepared {
+	decoded, err := accountlist.Decode(ctx, l.codec, events)
+	return func(ctx context.Context, from eventstore.Position) error {
+		return l.apply(ctx, from, events, decoded, err)
+	}
+}
+
+// apply applies decoded events, unless there are fewer than envelopes, which rest explains.
+func (l *List) apply(ctx context.Context, from eventstore.Position, envelopes []eventstore.Envelope, events []domain.Event, rest error) error {
+	if err := projections.CheckOrder(from, envelopes); err != nil {
 		return err
 	}
 	if len(events) == 0 {
-		return nil
+		return rest
 	}
-	taken, err := l.decode(ctx, events)
-	if len(taken) == 0 {
-		return err
+	all := make([]taken, len(events))
+	for i, event := range events {
+		all[i] = taken{event, &envelopes[i]}
 	}
-	w := &writing{list: l, generation: l.generation(), from: from, events: taken, rest: err}
-	err = w.write(ctx)
+	w := &writing{list: l, generation: l.generation(), from: from, events: all, rest: rest}
+	err := w.write(ctx)
 	if errors.Is(err, errUncertain) {
 		w.certain = true
 		err = w.write(ctx)
@@ -55,18 +70,6 @@ func (l *List) moved(ctx context.Context, generation int64, err error) bool {
 type taken struct {
 	event domain.Event
 	env   *eventstore.Envelope
-}
-
-// decode decodes events, and returns those before the one that cannot be.
-func (l *List) decode(ctx context.Context, events []eventstore.Envelope) (all []taken, err error) {
-	d := accountlist.Decode(ctx, l.codec, events)
-	defer d.Stop()
-	all = make([]taken, 0, len(events))
-	err = d.Each(func(event domain.Event, env *eventstore.Envelope) error {
-		all = append(all, taken{event, env})
-		return nil
-	})
-	return all, err
 }
 
 // errUncertain means that what was presumed of new accounts may not be so.

@@ -14,7 +14,7 @@ func (l *List) Chunk(ctx context.Context, s domain.Stretch) (chunk domain.Chunk,
 	if err := s.Check(); err != nil {
 		return domain.Chunk{}, err
 	}
-	err = l.read(ctx, l.db.scanners, func(v *view) error {
+	err = l.read(ctx, l.db.scanners, func(ctx context.Context, v *view) error {
 		app, err := v.app(ctx, s.App)
 		if err != nil {
 			return err

@@ -287,6 +287,8 @@ func (db *DB) Drop(ctx context.Context, generation int64) error {
 // Generations returns all generations, of other versions too, the oldest first. Checkpoints
 // are read for this version's alone.
 func (db *DB) Generations(ctx context.Context) (all []Generation, err error) {
+	ctx, cancel := context.WithTimeout(ctx, db.readTime)
+	defer cancel()
 	err = pgx.BeginTxFunc(ctx, db.readers, pgx.TxOptions{}, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, "SELECT generation, version, state, note, created_at, promoted_at, vacuumed, stained FROM rollcall.lists ORDER BY generation")
 		if err != nil {

@@ -54,15 +54,26 @@ var errMoved = errors.New("another list has become live")
 // mostMoves bounds how often a read begins anew because another generation has become live.
 const mostMoves = 10
 
+// look is read for what takes a moment. A server that hangs is not waited for longer than readTime.
+func (l *List) look(ctx context.Context, f func(context.Context, *view) error) error {
+	bounded, cancel := context.WithTimeout(ctx, l.db.readTime)
+	defer cancel()
+	err := l.read(bounded, l.db.readers, f)
+	if err != nil && ctx.Err() == nil && bounded.Err() != nil {
+		return fmt.Errorf("%w: it has not answered within %s", projections.ErrUnavailable, l.db.readTime)
+	}
+	return err
+}
+
 // read calls f with a view of now. When the live generation has changed, the view is made
 // again of the new one before f is called.
-func (l *List) read(ctx context.Context, pool *pgxpool.Pool, f func(*view) error) error {
+func (l *List) read(ctx context.Context, pool *pgxpool.Pool, f func(context.Context, *view) error) error {
 	for range mostMoves {
 		generation := l.generation()
 		called := false
 		err := l.readFrom(ctx, pool, generation, func(v *view) error {
 			called = true
-			return f(v)
+			return f(ctx, v)
 		})
 		if err == nil || called || l.pinned != 0 {
 			return l.failure(ctx, generation, err)
@@ -153,7 +164,7 @@ func (v *view) app(ctx context.Context, app domain.AppID) (r appRow, err error) 
 
 // Checkpoint returns the position of the last event applied.
 func (l *List) Checkpoint(ctx context.Context) (position eventstore.Position, err error) {
-	err = l.read(ctx, l.db.readers, func(v *view) error {
+	err = l.look(ctx, func(_ context.Context, v *view) error {
 		position = eventstore.Position(v.position)
 		return nil
 	})
@@ -162,7 +173,7 @@ func (l *List) Checkpoint(ctx context.Context) (position eventstore.Position, er
 
 // App returns one application.
 func (l *List) App(ctx context.Context, app domain.AppID) (found domain.App, position uint64, err error) {
-	err = l.read(ctx, l.db.readers, func(v *view) error {
+	err = l.look(ctx, func(ctx context.Context, v *view) error {
 		position = v.position
 		r, err := v.app(ctx, app)
 		found = r.app
@@ -173,7 +184,7 @@ func (l *List) App(ctx context.Context, app domain.AppID) (found domain.App, pos
 
 // Apps returns all applications by id.
 func (l *List) Apps(ctx context.Context) (apps []domain.App, position uint64, err error) {
-	err = l.read(ctx, l.db.readers, func(v *view) error {
+	err = l.look(ctx, func(ctx context.Context, v *view) error {
 		position = v.position
 		return v.query(ctx, selectApps+" ORDER BY app", func(rows pgx.Rows) error {
 			r, err := readApp(rows)
@@ -186,7 +197,7 @@ func (l *List) Apps(ctx context.Context) (apps []domain.App, position uint64, er
 
 // Account returns one account.
 func (l *List) Account(ctx context.Context, app domain.AppID, id domain.UserID) (found domain.Account, position uint64, err error) {
-	err = l.read(ctx, l.db.readers, func(v *view) error {
+	err = l.look(ctx, func(ctx context.Context, v *view) error {
 		position = v.position
 		r, err := v.app(ctx, app)
 		if err != nil {

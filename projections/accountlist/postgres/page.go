@@ -21,7 +21,7 @@ func (l *List) Page(ctx context.Context, listing domain.Listing) (page domain.Pa
 	if err != nil {
 		return domain.Page{}, err
 	}
-	err = l.read(ctx, l.db.readers, func(v *view) error {
+	err = l.look(ctx, func(ctx context.Context, v *view) error {
 		app, err := v.app(ctx, listing.App)
 		if err != nil {
 			return err

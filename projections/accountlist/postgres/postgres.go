@@ -46,6 +46,9 @@ const writerPool = "writer"
 // connectTime bounds how long a connection may take to come about.
 const connectTime = 2 * time.Second
 
+// defaultReadTime is longer than any page takes on a busy server.
+const defaultReadTime = 10 * time.Second
+
 // oldestServer is the oldest version of PostgreSQL that has all that is used.
 const oldestServer = 140000
 
@@ -58,7 +61,8 @@ type DB struct {
 	scanners *pgxpool.Pool // apart, so that long scans never keep pages waiting
 	writers  *pgxpool.Pool
 	leases   *pgxpool.Pool
-	live     atomic.Int64 // the generation that was live when last seen
+	readTime time.Duration // longest time of a read that is no scan
+	live     atomic.Int64  // the generation that was live when last seen
 	config   *pgx.ConnConfig
 	prepared atomic.Bool
 
@@ -74,6 +78,10 @@ type Option func(*DB)
 
 // WithLogger sets where the database tells of trouble that it rides out; by default nowhere.
 func WithLogger(log *slog.Logger) Option { return func(db *DB) { db.log = log } }
+
+// WithReadTime bounds how long a read of the list waits for the server, 10 seconds by default. It is then
+// projections.ErrUnavailable. Scans are not bounded.
+func WithReadTime(d time.Duration) Option { return func(db *DB) { db.readTime = d } }
 
 // Open is Connect and Prepare.
 func Open(ctx context.Context, address string, opts ...Option) (*DB, error) {
@@ -94,7 +102,7 @@ func Open(ctx context.Context, address string, opts ...Option) (*DB, error) {
 // The database's encoding must be UTF8; its locale does not matter. A pooler between must
 // keep sessions, not only transactions. The user must be allowed to create schemas.
 func Connect(ctx context.Context, address string, opts ...Option) (*DB, error) {
-	db := &DB{id: strings.ToLower(rand.Text()), log: slog.New(slog.DiscardHandler)}
+	db := &DB{id: strings.ToLower(rand.Text()), log: slog.New(slog.DiscardHandler), readTime: defaultReadTime}
 	db.lifetime, db.end = context.WithCancel(context.WithoutCancel(ctx))
 	for _, opt := range opts {
 		opt(db)

@@ -18,7 +18,7 @@ func (l *List) Scan(ctx context.Context, s domain.Selection, visit func(domain.S
 	if err := s.Check(); err != nil {
 		return err
 	}
-	return l.read(ctx, l.db.scanners, func(v *view) error {
+	return l.read(ctx, l.db.scanners, func(ctx context.Context, v *view) error {
 		app, err := v.app(ctx, s.App)
 		if err != nil {
 			return err

@@ -15,18 +15,37 @@ import (
 // Apply applies events that follow the position from, in one transaction. An error that is
 // projections.ErrBroken says how to build a damaged list anew.
 func (l *List) Apply(ctx context.Context, from eventstore.Position, events []eventstore.Envelope) error {
-	if err := projections.CheckOrder(from, events); err != nil {
+	return l.Prepare(ctx, events)(ctx, from)
+}
+
+var _ projections.Preparer = (*List)(nil)
+
+// Prepare decodes events, and returns what applies them as Apply does.
+func (l *List) Prepare(ctx context.Context, events []eventstore.Envelope) projections.Prepared {
+	decoded, err := accountlist.Decode(ctx, l.codec, events)
+	return func(ctx context.Context, from eventstore.Position) error {
+		return l.apply(ctx, from, run{envelopes: events, events: decoded, rest: err})
+	}
+}
+
+// run is events that follow each other.
+type run struct {
+	envelopes []eventstore.Envelope
+	events    []domain.Event
+	rest      error // why there are fewer events than envelopes
+}
+
+func (l *List) apply(ctx context.Context, from eventstore.Position, r run) error {
+	if err := projections.CheckOrder(from, r.envelopes); err != nil {
 		return err
 	}
-	if len(events) == 0 {
+	if len(r.envelopes) == 0 {
 		return nil
 	}
-	d := accountlist.Decode(ctx, l.codec, events)
-	defer d.Stop()
 	return l.write(ctx, func(conn *sqlite.Conn) error {
 		var b *batch
 		err := transact(conn, func() (err error) {
-			b, err = applyBatch(conn, from, d)
+			b, err = applyBatch(conn, from, r)
 			return err
 		})
 		if err != nil {
@@ -58,7 +77,7 @@ func transact(conn *sqlite.Conn, f func() error) error {
 }
 
 // applyBatch writes what the events lead to and moves the checkpoint.
-func applyBatch(conn *sqlite.Conn, from eventstore.Position, d *accountlist.Decoding) (*batch, error) {
+func applyBatch(conn *sqlite.Conn, from eventstore.Position, r run) (*batch, error) {
 	checkpoint, err := count(conn, "SELECT checkpoint FROM progress")
 	if err != nil {
 		return nil, err
@@ -70,8 +89,13 @@ func applyBatch(conn *sqlite.Conn, from eventstore.Position, d *accountlist.Deco
 	if err != nil {
 		return nil, err
 	}
-	if err := d.Each(b.take); err != nil {
-		return nil, err
+	for i, event := range r.events {
+		if err := b.take(event, &r.envelopes[i]); err != nil {
+			return nil, err
+		}
+	}
+	if r.rest != nil {
+		return nil, r.rest
 	}
 	if err := b.flush(); err != nil {
 		return nil, err
