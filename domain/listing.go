@@ -1,7 +1,6 @@
 package domain
 
 import (
-	"iter"
 	"strings"
 )
 
@@ -129,14 +128,6 @@ func (s Selection) Check() error {
 	}
 	s.Filter.check(&bad)
 	return bad.err("the selection")
-}
-
-// Snapshot is a set of accounts as of exactly one position of the log.
-type Snapshot struct {
-	Position uint64
-	Total    int
-	// Accounts yields the accounts by user id, once.
-	Accounts iter.Seq2[Account, error]
 }
 
 // Stretch asks for accounts of an application by user id: those named, or else those that follow a user id.

@@ -21,6 +21,7 @@ import (
 	"rollcall/eventstore/jetstream"
 	"rollcall/eventstore/keyring"
 	"rollcall/projections"
+	"rollcall/projections/accountlist/listtest"
 	"rollcall/projections/accountlist/sqlite"
 )
 
@@ -275,21 +276,9 @@ func snapshot(t *testing.T, store *jetstream.Store, c *codec.Codec, path string,
 	if err := runner.WaitFor(waiting, until); err != nil {
 		t.Fatal(err)
 	}
-	var accounts []domain.Account
-	err = list.Scan(t.Context(), domain.Selection{App: "demo"}, func(s domain.Snapshot) error {
-		if s.Position != uint64(until) {
-			return fmt.Errorf("the list is at position %d, want %d", s.Position, until)
-		}
-		for a, err := range s.Accounts {
-			if err != nil {
-				return err
-			}
-			accounts = append(accounts, a)
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
+	accounts, position, err := listtest.All(t.Context(), list, "demo")
+	if err != nil || position != uint64(until) {
+		t.Fatalf("the list is at position %d, want %d: %v", position, until, err)
 	}
 	return accounts
 }

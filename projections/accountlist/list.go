@@ -52,13 +52,6 @@ type List interface {
 	// one of the chunks that follow from each other's last user ids. Rejections:
 	// domain.CodeAppNotFound, domain.CodeInvalid.
 	Chunk(ctx context.Context, s domain.Stretch) (domain.Chunk, error)
-
-	// Scan calls visit once with the selected accounts, by user id, as of exactly
-	// one position, however long visit takes. The total is exact. User ids that
-	// name no account are left out. The snapshot must not be used after visit has returned.
-	// An error of visit is returned as it is. Rejections:
-	// domain.CodeAppNotFound, domain.CodeInvalid.
-	Scan(ctx context.Context, s domain.Selection, visit func(domain.Snapshot) error) error
 }
 
 // AppNotFound returns the rejection of a read in an application that does not exist.

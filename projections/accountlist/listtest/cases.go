@@ -186,11 +186,8 @@ func testNotFound(t *testing.T, open Open) {
 	}
 	_, _, err = w.List.App(ctx, "none")
 	want("application", domain.CodeAppNotFound, err)
-	err = w.List.Scan(ctx, domain.Selection{App: "none"}, func(domain.Snapshot) error {
-		t.Error("visit is called for no application")
-		return nil
-	})
-	want("scan", domain.CodeAppNotFound, err)
+	_, err = w.List.Chunk(ctx, domain.Stretch{App: "none", Limit: 1})
+	want("chunk", domain.CodeAppNotFound, err)
 }
 
 func testBadRequests(t *testing.T, open Open) {
@@ -207,16 +204,6 @@ func testBadRequests(t *testing.T, open Open) {
 	} {
 		if _, err := w.List.Page(t.Context(), l); !errors.Is(err, domain.CodeInvalid) {
 			t.Errorf("page of %+v: %v, want %s", l, err, domain.CodeInvalid)
-		}
-	}
-	for _, s := range []domain.Selection{
-		{App: "app", UserIDs: make([]domain.UserID, domain.MaxSelectedIDs+1)},
-		{App: "app", UserIDs: []domain.UserID{"a"}, Filter: domain.Filter{Text: "a"}},
-		{App: "app", Filter: domain.Filter{Text: "\xff"}},
-	} {
-		err := w.List.Scan(t.Context(), s, func(domain.Snapshot) error { return nil })
-		if !errors.Is(err, domain.CodeInvalid) {
-			t.Errorf("scan of a bad selection: %v, want %s", err, domain.CodeInvalid)
 		}
 	}
 }

@@ -30,7 +30,6 @@ func testLiteralSearch(t *testing.T, open Open) {
 		for _, l := range Listings("app", text, 3) {
 			w.CheckPages(t, l)
 		}
-		checkScan(t, w, domain.Selection{App: "app", Filter: domain.Filter{Text: text}})
 	}
 }
 
@@ -64,6 +63,5 @@ func testWideSearch(t *testing.T, open Open) {
 		for _, l := range Listings("app", text, 200) {
 			w.CheckPages(t, l)
 		}
-		checkScan(t, w, domain.Selection{App: "app", Filter: domain.Filter{Text: text}})
 	}
 }

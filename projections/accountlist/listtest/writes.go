@@ -140,7 +140,7 @@ func testConcurrentReads(t *testing.T, open Open) {
 	readers.Wait()
 }
 
-// checkConsistent reads a page or a scan and returns its position. It runs on goroutines
+// checkConsistent reads a page or a chunk and returns its position. It runs on goroutines
 // of its own and so must not end the test.
 func checkConsistent(t *testing.T, w *World, base uint64, page bool) uint64 {
 	if page {
@@ -150,25 +150,11 @@ func checkConsistent(t *testing.T, w *World, base uint64, page bool) uint64 {
 		}
 		return p.Position
 	}
-	var position uint64
-	err := w.List.Scan(t.Context(), domain.Selection{App: "app"}, func(s domain.Snapshot) error {
-		position = s.Position
-		n := 0
-		for _, err := range s.Accounts {
-			if err != nil {
-				return err
-			}
-			n++
-		}
-		if n != s.Total || uint64(n) != s.Position-base {
-			t.Errorf("scan: %d accounts, total %d, position %d", n, s.Total, s.Position)
-		}
-		return nil
-	})
-	if err != nil {
-		t.Errorf("scan: %v", err)
+	c, err := w.List.Chunk(t.Context(), domain.Stretch{App: "app", Limit: domain.MaxStretch})
+	if n := len(c.Accounts); err != nil || n != c.Total || uint64(n) != c.Position-base {
+		t.Errorf("chunk: %d accounts, total %d, position %d (%v)", n, c.Total, c.Position, err)
 	}
-	return position
+	return c.Position
 }
 
 func testCancel(t *testing.T, open Open) {
@@ -188,29 +174,13 @@ func testCancel(t *testing.T, open Open) {
 		if err := w.List.Apply(ended, w.Position, w.Encode(t, w.Position, NewAccount("app", "x", "", 0))); !errors.Is(err, context.Canceled) {
 			t.Errorf("apply with an ended context: %v", err)
 		}
-		cancelMidScan(t, w)
+		if _, err := w.List.Chunk(ended, domain.Stretch{App: "app", Limit: domain.MaxStretch}); !errors.Is(err, context.Canceled) {
+			t.Errorf("chunk with an ended context: %v", err)
+		}
 	}
 	w.Apply(t, NewAccount("app", "x", "", 0))
 	for _, l := range Listings("app", "", 100) {
 		w.CheckPages(t, l)
 	}
-	checkScan(t, w, domain.Selection{App: "app"})
-}
-
-func cancelMidScan(t *testing.T, w *World) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	err := w.List.Scan(ctx, domain.Selection{App: "app"}, func(s domain.Snapshot) error {
-		for _, err := range s.Accounts {
-			cancel()
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if !errors.Is(err, context.Canceled) {
-		t.Errorf("a scan cancelled midway: %v", err)
-	}
+	checkChunks(t, w, "app", domain.MaxStretch)
 }

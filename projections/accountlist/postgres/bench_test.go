@@ -213,7 +213,7 @@ func BenchmarkPages(b *testing.B) {
 			}
 		}
 	})
-	b.Run("scan", func(b *testing.B) { listtest.BenchScan(b, l) })
+	b.Run("all chunks", func(b *testing.B) { listtest.BenchAll(b, l) })
 }
 
 // logSizes logs the sizes of the table and its indexes.

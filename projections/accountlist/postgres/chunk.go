@@ -19,10 +19,8 @@ func (l *List) Chunk(ctx context.Context, s domain.Stretch) (chunk domain.Chunk,
 		if err != nil {
 			return err
 		}
-		p := pager{
-			ctx: ctx, view: v, app: app, after: accountlist.Key{UserID: s.After}, resumed: s.After != "",
-			listing: domain.Listing{App: s.App, Filter: domain.Filter{Type: s.Type}, Sort: domain.SortUserID, Order: domain.Ascending},
-		}
+		p := chunkPager(app, s)
+		p.ctx, p.view = ctx, v
 		chunk = domain.Chunk{Position: v.position, Total: app.total(s.Type)}
 		chunk.Accounts, err = p.accounts(p.stretch(s))
 		return err
@@ -31,6 +29,14 @@ func (l *List) Chunk(ctx context.Context, s domain.Stretch) (chunk domain.Chunk,
 		return domain.Chunk{}, err
 	}
 	return chunk, nil
+}
+
+// chunkPager stands where a stretch begins.
+func chunkPager(app appRow, s domain.Stretch) *pager {
+	return &pager{
+		app: app, after: accountlist.Key{UserID: s.After}, resumed: s.After != "",
+		listing: domain.Listing{App: s.App, Filter: domain.Filter{Type: s.Type}, Sort: domain.SortUserID, Order: domain.Ascending},
+	}
 }
 
 // stretch selects the accounts that are named, or the next ones along the index of user ids.

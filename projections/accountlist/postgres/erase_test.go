@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"rollcall/domain"
 	"rollcall/projections/accountlist"
 	"rollcall/projections/accountlist/listtest"
@@ -236,21 +238,41 @@ func TestTheDatabaseTellsHowFarTheListIsRidOfDeletedAccounts(t *testing.T) {
 	}
 }
 
-func TestIdleTellsWhileAScanMayReadWhatWasDeleted(t *testing.T) {
-	h, _, _ := erasureWorld(t, 10)
+func TestIdleTellsWhileATransactionMayReadWhatWasDeleted(t *testing.T) {
+	h, db, address := erasureWorld(t, 10)
 	idle(t, h.w.List)
 	l := h.w.List.(*postgres.List)
-	err := l.Scan(t.Context(), domain.Selection{App: "app"}, func(domain.Snapshot) error {
-		deleteAccounts(t, h, 1)
-		for range 3 {
-			if err := l.Idle(t.Context()); err == nil {
-				t.Error("idle claims to have removed what a scan still reads")
-			}
+	reader := hold(t, address, liveSchema(t, db))
+	deleteAccounts(t, h, 1)
+	for range 3 {
+		if err := l.Idle(t.Context()); err == nil {
+			t.Error("idle claims to have removed what a transaction still reads")
 		}
-		return nil
-	})
+	}
+	reader.end(t)
+	idle(t, l)
+}
+
+// held is a transaction that reads a list, however long it takes.
+type held struct{ pgx.Tx }
+
+// hold begins to read the accounts of a schema.
+func hold(t *testing.T, address, schema string) held {
+	t.Helper()
+	tx, err := connect(t, address).BeginTx(t.Context(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {
 		t.Fatal(err)
 	}
-	idle(t, l)
+	var n int
+	if err := tx.QueryRow(t.Context(), "SELECT count(*) FROM "+schema+".accounts").Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return held{tx}
+}
+
+func (h held) end(t *testing.T) {
+	t.Helper()
+	if err := h.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 }

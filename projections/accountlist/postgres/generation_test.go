@@ -144,15 +144,11 @@ func TestOnlyAListThatIsNotLiveCanBeDropped(t *testing.T) {
 	}
 	w.List = db.List(next, w.Codec)
 	w.Apply(t, listtest.NewApp("app")...)
-	err := w.List.Scan(t.Context(), domain.Selection{App: "app"}, func(domain.Snapshot) error {
-		if err := db.Drop(t.Context(), next); !errors.Is(err, postgres.ErrInUse) {
-			t.Errorf("drop a list that is read: %v, want ErrInUse", err)
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
+	reader := hold(t, address, fmt.Sprintf("rollcall_list_%d", next))
+	if err := db.Drop(t.Context(), next); !errors.Is(err, postgres.ErrInUse) {
+		t.Errorf("drop a list that is read: %v, want ErrInUse", err)
 	}
+	reader.end(t)
 	if err := db.Drop(t.Context(), next); err != nil {
 		t.Fatal(err)
 	}
@@ -196,7 +192,7 @@ func TestNoReadFailsOrGoesBackWhileListsArePromotedAndDropped(t *testing.T) {
 	readers.Wait()
 }
 
-// readForever reads pages or scans until done is closed. What it reads may never be of an earlier
+// readForever reads pages or chunks until done is closed. What it reads may never be of an earlier
 // position than what it has read before.
 func readForever(t *testing.T, l *postgres.List, page bool, done <-chan struct{}) {
 	for last := uint64(0); ; {
@@ -207,10 +203,9 @@ func readForever(t *testing.T, l *postgres.List, page bool, done <-chan struct{}
 			p, err = l.Page(t.Context(), domain.Listing{App: "app", Filter: domain.Filter{Text: "이름"}})
 			position = p.Position
 		} else {
-			err = l.Scan(t.Context(), domain.Selection{App: "app"}, func(s domain.Snapshot) error {
-				position = s.Position
-				return nil
-			})
+			var c domain.Chunk
+			c, err = l.Chunk(t.Context(), domain.Stretch{App: "app", Limit: domain.MaxStretch})
+			position = c.Position
 		}
 		if err != nil || position < last {
 			t.Errorf("a read shows position %d after %d (%v)", position, last, err)

@@ -61,11 +61,17 @@ func plannedStatements(app appRow) (all []planned) {
 			}
 		}
 	}
-	s := scan{pager: pager{app: app, listing: domain.Listing{App: listtest.LoadApp, Sort: domain.SortUserID, Order: domain.Ascending}}}
-	all = append(all, planned{name: "export", statement: s.selected(s.scope)})
-	s.listing.Filter.Text = "민준"
-	found := func(st *statement) string { return s.candidates(st) }
-	return append(all, planned{name: "export of a search", statement: s.selected(found), gathers: true})
+	for _, typ := range []domain.AccountType{"", domain.TypeNormal, domain.TypeAdmin} {
+		name := "chunk"
+		if typ != "" {
+			name += ", " + string(typ)
+		}
+		all = append(all, planned{name: name, statement: chunkPager(app, domain.Stretch{Type: typ}).stretch(domain.Stretch{Limit: domain.MaxStretch})})
+		next := domain.Stretch{Type: typ, After: "user_0100000", Limit: domain.MaxStretch}
+		all = append(all, planned{name: name + ", next", statement: chunkPager(app, next).stretch(next)})
+	}
+	named := domain.Stretch{UserIDs: []domain.UserID{"user_0000001", "user_0100000"}}
+	return append(all, planned{name: "chunk of named accounts", statement: chunkPager(app, named).stretch(named)})
 }
 
 // planNode is a node of a plan in the JSON of EXPLAIN.

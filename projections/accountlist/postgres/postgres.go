@@ -58,7 +58,7 @@ type DB struct {
 	id       string // of this instance, in leases and in the names of its sessions
 	log      *slog.Logger
 	readers  *pgxpool.Pool
-	scanners *pgxpool.Pool // apart, so that long scans never keep pages waiting
+	scanners *pgxpool.Pool // apart, so that exports and comparisons never keep pages waiting
 	writers  *pgxpool.Pool
 	leases   *pgxpool.Pool
 	readTime time.Duration // longest time of a read that is no scan

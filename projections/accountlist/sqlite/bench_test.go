@@ -108,7 +108,7 @@ func BenchmarkPages(b *testing.B) {
 			}
 		}
 	})
-	b.Run("scan", func(b *testing.B) { listtest.BenchScan(b, l) })
+	b.Run("all chunks", func(b *testing.B) { listtest.BenchAll(b, l) })
 	b.Logf("memory: %s", memory())
 }
 

@@ -10,12 +10,14 @@ import (
 	"testing"
 	"time"
 
-	"rollcall/domain"
-	"rollcall/projections/accountlist/listtest"
-	"rollcall/projections/accountlist/sqlite"
+	zsqlite "zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
 
+	"rollcall/domain"
 	"rollcall/eventstore/codec"
 	"rollcall/projections/accountlist"
+	"rollcall/projections/accountlist/listtest"
+	"rollcall/projections/accountlist/sqlite"
 )
 
 // secret returns a nickname that only one account has, in capitals so that a
@@ -154,14 +156,20 @@ func checkSearchable(t *testing.T, w *listtest.World) {
 func TestIdleTellsWhenAReaderIsInTheWay(t *testing.T) {
 	w, dir := erasureWorld(t, 10)
 	l := w.List.(*sqlite.List)
-	err := l.Scan(t.Context(), domain.Selection{App: "app"}, func(domain.Snapshot) error {
-		w.Apply(t, deleted(1))
-		if err := l.Idle(t.Context()); err == nil {
-			t.Error("idle claims to have truncated what a scan still reads")
-		}
-		return nil
-	})
+	reader, err := zsqlite.OpenConn(filepath.Join(dir, "list.db"), zsqlite.OpenReadOnly|zsqlite.OpenWAL)
 	if err != nil {
+		t.Fatal(err)
+	}
+	for _, sql := range []string{"BEGIN", "SELECT count(*) FROM accounts"} {
+		if err := sqlitex.ExecuteTransient(reader, sql, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.Apply(t, deleted(1))
+	if err := l.Idle(t.Context()); err == nil {
+		t.Error("idle claims to have truncated what a transaction still reads")
+	}
+	if err := reader.Close(); err != nil {
 		t.Fatal(err)
 	}
 	idle(t, w)

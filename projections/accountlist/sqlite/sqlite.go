@@ -47,7 +47,7 @@ type List struct {
 	codec    *codec.Codec
 	log      *slog.Logger
 	readers  *sqlitex.Pool
-	scanners *sqlitex.Pool // apart, so that long scans never keep pages waiting
+	scanners *sqlitex.Pool // apart, so that exports never keep pages waiting
 	erased   atomic.Uint64 // what Erased returns
 
 	mu       sync.Mutex // guards what follows
