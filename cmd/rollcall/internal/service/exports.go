@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"rollcall/domain"
-	"rollcall/eventstore/codec"
 	"rollcall/handlers/erasure"
 	"rollcall/handlers/export"
 	"rollcall/handlers/export/files"
@@ -43,7 +42,7 @@ func (s *Service) openExports(ctx context.Context) (err error) {
 		return err
 	}
 	s.exports, err = export.New(export.Config{
-		Events: queue, Queue: queue, Files: s.files, Accounts: s.list, Past: export.NewHistory(s.store, codec.New(s.keys)), Waiter: s.runners[0], Log: s.store, Sealer: s.keys, Logger: s.logger, Observe: s.metrics.attempted,
+		Events: queue, Queue: queue, Files: s.files, Accounts: s.list, Past: export.NewHistory(s.store, s.codec), Waiter: s.runners[0], Log: s.store, Sealer: s.keys, Logger: s.logger, Observe: s.metrics.attempted,
 		Quota: s.cfg.ExportQuota,
 	})
 	s.queue = queue

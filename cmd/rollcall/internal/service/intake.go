@@ -7,7 +7,6 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"rollcall/domain"
-	"rollcall/eventstore/codec"
 	"rollcall/handlers/command"
 	"rollcall/handlers/erasure"
 	"rollcall/handlers/intake"
@@ -20,7 +19,7 @@ func (s *Service) openIntake(ctx context.Context) error {
 		s.metrics.command(ctx, o)
 		s.writes.command(ctx, o)
 	}
-	s.commands = command.New(s.metrics.store(s.cfg.Tracing.Store(s.store)), codec.New(s.keys), s.keys, command.Options{Observe: observe})
+	s.commands = command.New(s.metrics.store(s.cfg.Tracing.Store(s.store)), s.codec, s.keys, command.Options{Observe: observe})
 	s.queries = s.reads()
 	_, err := patiently(ctx, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, messaging.OpenCommands(ctx, s.js, s.cfg.Replicas, s.cfg.MaxWaiting)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"rollcall/eventstore/codec"
 	"rollcall/handlers/query"
 	"rollcall/projections"
 	"rollcall/projections/accountlist"
@@ -18,7 +17,7 @@ func (s *Service) openList(ctx context.Context) error {
 	if s.cfg.DB != "" {
 		return s.openDB(ctx)
 	}
-	list, err := sqlite.Open(ctx, s.cfg.listFile(), codec.New(s.keys), sqlite.WithLogger(s.logger))
+	list, err := sqlite.Open(ctx, s.cfg.listFile(), s.codec, sqlite.WithLogger(s.logger))
 	if err != nil {
 		return err
 	}
@@ -43,7 +42,7 @@ func (s *Service) openDB(ctx context.Context) (err error) {
 		}
 		s.logger.Warn("the account list cannot be reached, which is tried again; reads are answered by 503 until then", "error", err)
 	}
-	s.list = s.db.Live(codec.New(s.keys))
+	s.list = s.db.Live(s.codec)
 	lead := s.db.Leadership(accountlist.Name)
 	s.follow(s.list, projections.WithLead(func(ctx context.Context, work func(context.Context) error) error {
 		if !s.prepareDB(ctx) {
@@ -51,7 +50,7 @@ func (s *Service) openDB(ctx context.Context) (err error) {
 		}
 		return lead.Run(ctx, work)
 	}))
-	s.rebuilds = &rebuilds{db: s.db, codec: codec.New(s.keys), store: s.store, logger: s.logger, hurry: make(chan struct{}, 1)}
+	s.rebuilds = &rebuilds{db: s.db, codec: s.codec, store: s.store, logger: s.logger, hurry: make(chan struct{}, 1)}
 	return nil
 }
 

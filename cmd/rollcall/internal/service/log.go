@@ -14,6 +14,7 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"rollcall/eventstore"
+	"rollcall/eventstore/codec"
 	"rollcall/eventstore/jetstream"
 	"rollcall/eventstore/keyring"
 	"rollcall/handlers/access"
@@ -41,6 +42,7 @@ func (s *Service) startLog(ctx context.Context) error {
 		return err
 	}
 	s.closing("the keys", func() error { s.keys.Close(); return nil })
+	s.codec = codec.New(s.keys)
 	tokens, err := patiently(ctx, func(ctx context.Context) (*messaging.Tokens, error) {
 		return messaging.OpenTokens(ctx, s.js, s.cfg.Replicas)
 	})

@@ -56,6 +56,7 @@ type Service struct {
 	warnings      []string          // of the deployment
 	masters       masterKeys
 	keys          *keyring.Keyring
+	codec         *codec.Codec
 	list          accountlist.List
 	db            *postgres.DB // that the list is in, nil where it is a file
 	rebuilds      *rebuilds    // nil where the list is a file
@@ -159,7 +160,7 @@ func (s *Service) openErasure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.reactor = erasure.New(s.keys, erasure.NewLog(s.store, codec.New(s.keys)), state, erasure.Options{Forgetters: []erasure.Forgetter{forgetter{s.exports}, deadLetterForgetter{s}, s.metrics}, Logger: s.logger})
+	s.reactor = erasure.New(s.keys, erasure.NewLog(s.store, s.codec), state, erasure.Options{Forgetters: []erasure.Forgetter{forgetter{s.exports}, deadLetterForgetter{s}, s.metrics}, Logger: s.logger})
 	rest := func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 		defer cancel()
@@ -287,11 +288,11 @@ func (s *Service) handler() (*httpapi.Handler, error) {
 }
 
 // audit returns what answers those who examine what happened.
-func (s *Service) audit() *audit.Service { return audit.New(s.store, codec.New(s.keys)) }
+func (s *Service) audit() *audit.Service { return audit.New(s.store, s.codec) }
 
 // erasures returns what tells which deleted accounts are erased.
 func (s *Service) erasures() *audit.Erasures {
-	return audit.NewErasures(s.store, codec.New(s.keys), s.standings)
+	return audit.NewErasures(s.store, s.codec, s.standings)
 }
 
 // lists returns what builds lists anew, nil where that is done by removing the file.
