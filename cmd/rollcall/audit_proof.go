@@ -25,11 +25,6 @@ func (c *auditProofCmd) Run(ctx context.Context, r *remote, s *streams) error {
 	if err != nil {
 		return err
 	}
-	if c.Size == 0 {
-		if c.Size, err = latestSize(ctx, r); err != nil {
-			return err
-		}
-	}
 	var proof any
 	if c.Position > 0 {
 		told, err := api.Inclusion(ctx, c.Position, c.Size)
@@ -77,22 +72,4 @@ func checkInclusion(position, size uint64, leaf, root []byte, path [][]byte) err
 		return err
 	}
 	return ledger.Inclusion{Position: eventstore.Position(position), Size: size, Leaf: ends[0], Root: ends[1], Path: hashes}.Check()
-}
-
-// latestSize returns the size in the latest checkpoint.
-func latestSize(ctx context.Context, r *remote) (uint64, error) {
-	api, err := r.client()
-	if err != nil {
-		return 0, err
-	}
-	key, err := api.LedgerKey(ctx)
-	if err != nil {
-		return 0, err
-	}
-	signed, err := api.Checkpoint(ctx, false)
-	if err != nil {
-		return 0, err
-	}
-	checkpoint, err := ledger.OpenCheckpoint(signed, key)
-	return checkpoint.Size, err
 }

@@ -49,11 +49,7 @@ func (c *auditVerifyCmd) Run(ctx context.Context, r *remote, s *streams) error {
 	if err != nil {
 		return err
 	}
-	signed, err := api.Checkpoint(ctx, true)
-	if err != nil {
-		return err
-	}
-	checkpoint, err := ledger.OpenCheckpoint(signed, key)
+	signed, checkpoint, err := freshCheckpoint(ctx, api, key)
 	if err != nil {
 		return err
 	}
@@ -71,7 +67,7 @@ func (c *auditVerifyCmd) Run(ctx context.Context, r *remote, s *streams) error {
 	}
 	fmt.Fprintf(s.out, "verified: %s up to position %d, %s events, are as they were signed\n", whose, checkpoint.Size, grouped(int64(n)))
 	if c.Save != "" {
-		return writeFile(c.Save, signed)
+		return saveCheckpoint(c.Save, signed)
 	}
 	return nil
 }
@@ -93,13 +89,9 @@ func (c *auditVerifyCmd) grown(ctx context.Context, api *client.Client, now ledg
 	if c.Since == "" {
 		return nil
 	}
-	b, err := os.ReadFile(c.Since)
+	then, err := checkpointIn(c.Since, key)
 	if err != nil {
 		return err
-	}
-	then, err := ledger.OpenCheckpoint(b, key)
-	if err != nil {
-		return fmt.Errorf("%s: %w", c.Since, err)
 	}
 	if then.Size > now.Size {
 		return fmt.Errorf("%w: %d events were signed in %s, now there are %d: position %d is lost", eventstore.ErrDamaged, then.Size, c.Since, now.Size, now.Size+1)
@@ -163,11 +155,7 @@ func (c *auditVerifyCmd) offline(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	signed, err := os.ReadFile(cmp.Or(c.Checkpoint, c.Replay+".checkpoint"))
-	if err != nil {
-		return err
-	}
-	checkpoint, err := ledger.OpenCheckpoint(signed, key)
+	checkpoint, err := checkpointIn(cmp.Or(c.Checkpoint, c.Replay+".checkpoint"), key)
 	if err != nil {
 		return err
 	}
@@ -228,11 +216,7 @@ func proveReplay(ctx context.Context, api *client.Client, s *streams, path strin
 	if err != nil {
 		return err
 	}
-	signed, err := api.Checkpoint(ctx, true)
-	if err != nil {
-		return err
-	}
-	checkpoint, err := ledger.OpenCheckpoint(signed, key)
+	signed, checkpoint, err := freshCheckpoint(ctx, api, key)
 	if err != nil {
 		return err
 	}
@@ -243,31 +227,44 @@ func proveReplay(ctx context.Context, api *client.Client, s *streams, path strin
 			}
 		}
 	}
-	f, err := os.OpenFile(path+".proof", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, ownerOnly)
-	if err != nil {
+	proof := func(w io.Writer) error { return ledger.NewTiles(checkpoint, api.Tile).WriteProof(ctx, w, positions) }
+	if err := writeFile(path+".proof", os.O_TRUNC, proof); err != nil {
 		return err
 	}
-	err = ledger.NewTiles(checkpoint, api.Tile).WriteProof(ctx, f, positions)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := writeFile(path+".checkpoint", signed); err != nil {
+	if err := saveCheckpoint(path+".checkpoint", signed); err != nil {
 		return err
 	}
 	fmt.Fprintf(s.err, "verify it without a service: rollcall audit verify --offline --replay %s --key %s\n", path, key)
 	return nil
 }
 
-// ownerOnly is the mode of files that hold events and proofs.
-const ownerOnly = 0o600
-
-func writeFile(path string, content []byte) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, ownerOnly)
-	if err != nil {
-		return err
+// freshCheckpoint returns a checkpoint that covers all that is in the log now, as it was signed and, verified by the key, as it reads.
+func freshCheckpoint(ctx context.Context, api *client.Client, key string) (signed []byte, c ledger.Checkpoint, err error) {
+	if signed, err = api.Checkpoint(ctx, true); err == nil {
+		c, err = ledger.OpenCheckpoint(signed, key)
 	}
-	_, err = f.Write(content)
-	return errors.Join(err, f.Sync(), f.Close())
+	return signed, c, err
+}
+
+// checkpointIn returns the checkpoint in a file, verified by the key.
+func checkpointIn(path, key string) (ledger.Checkpoint, error) {
+	signed, err := os.ReadFile(path)
+	if err != nil {
+		return ledger.Checkpoint{}, err
+	}
+	c, err := ledger.OpenCheckpoint(signed, key)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", path, err)
+	}
+	return c, err
+}
+
+// saveCheckpoint writes a checkpoint to a file.
+func saveCheckpoint(path string, signed []byte) error {
+	return writeFile(path, os.O_TRUNC, func(w io.Writer) error {
+		_, err := w.Write(signed)
+		return err
+	})
 }
 
 // auditCheckpointCmd prints a checkpoint.

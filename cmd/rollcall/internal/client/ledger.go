@@ -50,7 +50,7 @@ func (c *Client) Tile(ctx context.Context, path string) ([]byte, error) {
 	return c.bytes(ctx, call{method: http.MethodGet, path: append([]string{"ledger"}, strings.Split(path, "/")...)}, most)
 }
 
-// Inclusion returns the proof that an event is in the ledger of a size, the latest when zero.
+// Inclusion returns the proof that an event is in the ledger of a size, that of the latest checkpoint when zero.
 func (c *Client) Inclusion(ctx context.Context, position, size uint64) (InclusionProof, error) {
 	query := url.Values{"position": {strconv.FormatUint(position, 10)}}
 	if size > 0 {
@@ -61,12 +61,14 @@ func (c *Client) Inclusion(ctx context.Context, position, size uint64) (Inclusio
 	return p, err
 }
 
-// Consistency returns the proof that the ledger of a size grew from that of another.
+// Consistency returns the proof that the ledger of a size, that of the latest checkpoint when zero, grew from that of another.
 func (c *Client) Consistency(ctx context.Context, from, to uint64) (ConsistencyProof, error) {
+	query := url.Values{"from": {strconv.FormatUint(from, 10)}}
+	if to > 0 {
+		query.Set("to", strconv.FormatUint(to, 10))
+	}
 	var p ConsistencyProof
-	_, err := c.do(ctx, call{method: http.MethodGet, path: []string{"ledger", "consistency"}, query: url.Values{
-		"from": {strconv.FormatUint(from, 10)}, "to": {strconv.FormatUint(to, 10)},
-	}}, &p)
+	_, err := c.do(ctx, call{method: http.MethodGet, path: []string{"ledger", "consistency"}, query: query}, &p)
 	return p, err
 }
 
