@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"os"
@@ -65,9 +63,8 @@ func newMasterKey(ctx context.Context, service string) (string, error) {
 	if service != "" {
 		return kms.New(ctx, service)
 	}
-	var secret [32]byte
-	rand.Read(secret[:]) // never fails, see crypto/rand
-	return hex.EncodeToString(secret[:]), nil
+	_, text := keyring.NewMasterKey()
+	return text, nil
 }
 
 // keysRotateCmd puts a new master key into a data folder.

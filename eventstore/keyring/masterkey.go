@@ -11,19 +11,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
-	"runtime"
 	"strings"
+
+	"rollcall/eventstore/keyfile"
 )
 
 // masterKeySize is the length of a master key in bytes: one AES-256 key.
 const masterKeySize = 32
-
-// maxMasterKeyFile is more than any file of a master key is long.
-const maxMasterKeyFile = 16 << 10
 
 // ErrMasterKey means that a text or a file holds no usable master key.
 var ErrMasterKey = errors.New("not a usable master key")
@@ -60,6 +55,12 @@ func ParseMasterKey(text string) (MasterKey, error) {
 	return m, nil
 }
 
+// NewMasterKey makes a master key. The text is the key as ParseMasterKey reads it, which is secret.
+func NewMasterKey() (m MasterKey, text string) {
+	rand.Read(m.secret[:]) // never fails, see crypto/rand
+	return m, hex.EncodeToString(m.secret[:])
+}
+
 // Derive returns a secret of n bytes for another purpose, from which nothing of the master key can be told (HKDF with SHA-256, RFC
 // 5869). The same purpose gives the same secret.
 func (m MasterKey) Derive(purpose string, n int) ([]byte, error) {
@@ -85,35 +86,11 @@ func LoadMasterKey(path string) (MasterKey, error) {
 // ReadMasterKeyFile reads a file that holds a master key in some form. It
 // refuses, with ErrMasterKey, a file that anyone but its owner may access. A file that is not there is fs.ErrNotExist.
 func ReadMasterKeyFile(path string) (string, error) {
-	fail := func(err error) (string, error) { return "", fmt.Errorf("load master key: %w", err) }
-	// What is not a file might block when opened.
-	info, err := os.Stat(path)
+	text, err := keyfile.Read(path, ErrMasterKey)
 	if err != nil {
-		return fail(err)
+		return "", fmt.Errorf("load master key: %w", err)
 	}
-	if !info.Mode().IsRegular() {
-		return fail(fmt.Errorf("%w: %s is not a file", ErrMasterKey, path))
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return fail(err)
-	}
-	defer f.Close()
-	// The file that was opened counts, not the one that had the name before.
-	if info, err = f.Stat(); err != nil {
-		return fail(err)
-	}
-	// Windows has no such bits.
-	if perm := info.Mode().Perm(); perm&0o077 != 0 && runtime.GOOS != "windows" {
-		return fail(fmt.Errorf("%w: others may access %s (mode %04o): run chmod 600 on it, "+
-			"and replace the key if it may have been read",
-			ErrMasterKey, path, perm))
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxMasterKeyFile))
-	if err != nil {
-		return fail(err)
-	}
-	return string(text), nil
+	return text, nil
 }
 
 // CreateMasterKey makes a new master key and writes it to a new file that only
@@ -121,55 +98,11 @@ func ReadMasterKeyFile(path string) (string, error) {
 // fs.ErrExist: of several callers one creates the key, and the others load it. The file never
 // holds a part of a key, not even after a crash.
 func CreateMasterKey(path string) (MasterKey, error) {
-	var m MasterKey
-	rand.Read(m.secret[:]) // never fails, see crypto/rand
-	if err := writeNewFile(path, []byte(hex.EncodeToString(m.secret[:])+"\n")); err != nil {
+	m, text := NewMasterKey()
+	if err := keyfile.Create(path, text+"\n"); err != nil {
 		return MasterKey{}, fmt.Errorf("create master key: %w", err)
 	}
 	return m, nil
-}
-
-// writeNewFile creates a file with its whole content at once, or fails with fs.ErrExist.
-func writeNewFile(path string, content []byte) (err error) {
-	if _, err := os.Lstat(path); err == nil {
-		return &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist}
-	}
-	dir := filepath.Dir(path)
-	// CreateTemp opens with O_EXCL and mode 0600.
-	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		f.Close() // a second close after success; its error says nothing
-		err = errors.Join(err, os.Remove(f.Name()))
-	}()
-	if _, err := f.Write(content); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	// Unlike a rename, a link never replaces a file.
-	if err := os.Link(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(dir)
-}
-
-// syncDir makes the names in a folder durable.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil // a folder cannot be synced there
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // IsZero tells whether m is no key.

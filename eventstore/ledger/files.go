@@ -127,6 +127,15 @@ func (f *Files) writeSize(size uint64) error {
 	return syncFolder(f.root)
 }
 
+// syncFolder waits until the names in a folder are on disk.
+func syncFolder(root *os.Root) error {
+	folder, err := root.Open(".")
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
+}
+
 // level returns the file of a level.
 func (f *Files) level(level int) (*os.File, error) {
 	if file := f.files[level]; file != nil {

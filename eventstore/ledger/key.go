@@ -11,12 +11,11 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
-	"runtime"
 	"strings"
 
 	"golang.org/x/mod/sumdb/note"
+
+	"rollcall/eventstore/keyfile"
 )
 
 // ErrKey means that a text or a file holds no usable key of a ledger.
@@ -55,7 +54,7 @@ func DeriveKey(seed []byte) (Key, error) {
 	return key, err
 }
 
-// ParseKey reads a key in the form of a signer of golang.org/x/mod/sumdb/note, as it is in the file that CreateKey makes. Any other
+// ParseKey reads a key in the form of a signer of golang.org/x/mod/sumdb/note, as it is in the file that LoadOrCreateKey makes. Any other
 // text is ErrKey; the error does not repeat it.
 func ParseKey(text string) (Key, error) {
 	text = strings.TrimSpace(text)
@@ -82,79 +81,37 @@ func NewKey() (key Key, text string, err error) {
 	return keyOf(seed)
 }
 
-// LoadOrCreateKey returns the key in a file, which is made, for its owner alone, where there is none; created tells so. A file that
-// others may read is ErrKey.
-func LoadOrCreateKey(path string) (key Key, created bool, err error) {
-	key, err = LoadKey(path)
+// LoadOrCreateKey returns the key in a file, which is made, for its owner alone, where there is none: of several callers one makes it. A file
+// that others may access is ErrKey.
+func LoadOrCreateKey(path string) (Key, error) {
+	key, err := LoadKey(path)
 	if !errors.Is(err, fs.ErrNotExist) {
-		return key, false, err
+		return key, err
 	}
 	key, text, err := NewKey()
 	if err == nil {
-		err = writeKey(path, text+"\n")
+		err = keyfile.Create(path, text+"\n")
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return LoadKey(path)
 	}
 	if err != nil {
-		return Key{}, false, fmt.Errorf("make the key of the ledger: %w", err)
-	}
-	return key, true, nil
-}
-
-// LoadKey returns the key in a file. A file that is not there is fs.ErrNotExist.
-func LoadKey(path string) (Key, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return Key{}, fmt.Errorf("read the key of the ledger: %w", err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return Key{}, fmt.Errorf("read the key of the ledger: %w", err)
-	}
-	if perm := info.Mode().Perm(); perm&0o077 != 0 && runtime.GOOS != "windows" {
-		return Key{}, fmt.Errorf("%w: others may access %s (mode %04o): run chmod 600 on it, and replace the key if it may have been read", ErrKey, path, perm)
-	}
-	const most = 4096
-	text, err := io.ReadAll(io.LimitReader(f, most))
-	if err != nil {
-		return Key{}, fmt.Errorf("read the key of the ledger: %w", err)
-	}
-	key, err := ParseKey(string(text))
-	if err != nil {
-		return Key{}, fmt.Errorf("%s: %w: restore the file from its backup", path, err)
+		return Key{}, fmt.Errorf("make the key of the ledger: %w", err)
 	}
 	return key, nil
 }
 
-// writeKey makes a file with its whole content at once.
-func writeKey(path, content string) error {
-	dir, name := filepath.Split(path)
-	root, err := os.OpenRoot(filepath.Clean(dir))
+// LoadKey returns the key in a file. A file that is not there is fs.ErrNotExist, one that others may access is ErrKey.
+func LoadKey(path string) (Key, error) {
+	text, err := keyfile.Read(path, ErrKey)
 	if err != nil {
-		return err
+		return Key{}, fmt.Errorf("read the key of the ledger: %w", err)
 	}
-	defer root.Close()
-	part := "." + name + "." + rand.Text()
-	f, err := root.OpenFile(part, os.O_CREATE|os.O_EXCL|os.O_WRONLY, filesMode)
+	key, err := ParseKey(text)
 	if err != nil {
-		return err
+		return Key{}, fmt.Errorf("%s: %w: restore the file from its backup", path, err)
 	}
-	_, err = f.WriteString(content)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return errors.Join(err, root.Remove(part))
-	}
-	if err := root.Rename(part, name); err != nil {
-		return err
-	}
-	return syncFolder(root)
-}
-
-// syncFolder waits until the names in a folder are on disk.
-func syncFolder(root *os.Root) error {
-	folder, err := root.Open(".")
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return key, nil
 }
 
 // IsZero tells whether it is no key.

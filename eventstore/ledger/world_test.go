@@ -90,7 +90,7 @@ func (p *published) latest(t testing.TB, key ledger.Key) ledger.Checkpoint {
 
 func newKey(t testing.TB) ledger.Key {
 	t.Helper()
-	key, _, err := ledger.LoadOrCreateKey(filepath.Join(t.TempDir(), "ledger.key"))
+	key, err := ledger.LoadOrCreateKey(filepath.Join(t.TempDir(), "ledger.key"))
 	if err != nil {
 		t.Fatal(err)
 	}

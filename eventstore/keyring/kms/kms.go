@@ -7,9 +7,7 @@ package kms
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -55,9 +53,8 @@ func Parse(ctx context.Context, text string) (keyring.MasterKey, error) {
 //
 // Errors: ErrService; the context's.
 func New(ctx context.Context, address string) (text string, err error) {
-	var secret [32]byte
-	rand.Read(secret[:]) // never fails, see crypto/rand
-	plain := []byte(hex.EncodeToString(secret[:]))
+	_, key := keyring.NewMasterKey()
+	plain := []byte(key)
 	defer clear(plain)
 	var sealed []byte
 	err = use(ctx, address, func(k *secrets.Keeper) (err error) {

@@ -28,8 +28,7 @@ func (c Config) ledgerKey(master keyring.MasterKey) (ledger.Key, error) {
 		return key, nil
 	}
 	if !c.clustered() {
-		key, _, err := ledger.LoadOrCreateKey(c.ledgerKeyFile())
-		return key, err
+		return ledger.LoadOrCreateKey(c.ledgerKeyFile())
 	}
 	key, err := ledger.LoadKey(c.ledgerKeyFile())
 	if !errors.Is(err, fs.ErrNotExist) {
