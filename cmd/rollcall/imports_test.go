@@ -27,10 +27,11 @@ var rules = []rule{
 	{of: "domain"},
 	{of: "eventstore", other: []string{"github.com/oklog/ulid"}},
 	{of: "eventstore/codec", own: []string{"domain", "eventstore"}},
-	{of: "eventstore/jetstream", own: []string{"eventstore"}, other: natsParts},
+	{of: "eventstore/streams", other: []string{"github.com/nats-io/"}},
+	{of: "eventstore/jetstream", own: []string{"eventstore", "eventstore/streams"}, other: natsParts},
 	{of: "eventstore/keyfile"},
-	{of: "eventstore/keyring", own: []string{"eventstore", "eventstore/keyfile"}, other: append(natsParts, "github.com/oklog/ulid")},
-	{of: "eventstore/ledger", own: []string{"eventstore", "eventstore/keyfile"}, other: append(natsParts, "golang.org/x/mod/sumdb")},
+	{of: "eventstore/keyring", own: []string{"eventstore", "eventstore/keyfile", "eventstore/streams"}, other: append(natsParts, "github.com/oklog/ulid")},
+	{of: "eventstore/ledger", own: []string{"eventstore", "eventstore/keyfile", "eventstore/streams"}, other: append(natsParts, "golang.org/x/mod/sumdb")},
 	{of: "eventstore/keyring/kms", own: []string{"eventstore/keyring"}, other: []string{"gocloud.dev/secrets"}},
 	{of: "eventstore/storetest", own: []string{"eventstore"}, other: slices.Concat(natsParts, []string{"github.com/oklog/ulid", "pgregory.net/rapid", "github.com/anishathalye/porcupine"})},
 	{of: "projections", own: []string{"eventstore"}},
@@ -55,7 +56,7 @@ var rules = []rule{
 	{of: "handlers/console/i18n", other: []string{"golang.org/x/text"}},
 	{of: "handlers/console/...", own: append(transport, "handlers/console/i18n"), other: []string{"golang.org/x/text"}},
 	{of: "handlers/timrest/...", own: transport},
-	{of: "handlers/messaging/...", own: transport, other: slices.Concat(natsParts, []string{"github.com/ThreeDotsLabs/watermill", "github.com/oklog/ulid", "github.com/hashicorp/golang-lru", "github.com/prometheus/client_golang"})},
+	{of: "handlers/messaging/...", own: slices.Concat(transport, []string{"eventstore/streams"}), other: slices.Concat(natsParts, []string{"github.com/ThreeDotsLabs/watermill", "github.com/oklog/ulid", "github.com/hashicorp/golang-lru", "github.com/prometheus/client_golang"})},
 	{of: "cmd/...", own: []string{"..."}, other: []string{""}},
 }
 

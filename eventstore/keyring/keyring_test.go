@@ -221,6 +221,7 @@ func TestOpenRefusesAStreamThatCouldLoseOrGiveAwayKeys(t *testing.T) {
 	for name, spoil := range map[string]func(*jetstream.StreamConfig){
 		"max_age":              func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour },
 		"max_msgs":             func(c *jetstream.StreamConfig) { c.MaxMsgs = 1000 },
+		"max_msg_size":         func(c *jetstream.StreamConfig) { c.MaxMsgSize = 100 },
 		"max_msgs_per_subject": func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 1 },
 		"allow_direct":         func(c *jetstream.StreamConfig) { c.AllowDirect = true },
 		"compression":          func(c *jetstream.StreamConfig) { c.Compression = jetstream.S2Compression },

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"rollcall/eventstore"
+	"rollcall/eventstore/streams"
 )
 
 const (
@@ -52,11 +52,7 @@ func openStream(ctx context.Context, js jetstream.JetStream, opts Options) (jets
 		if err := checkEmptyLog(ctx, js, opts.LogStream); err != nil {
 			return nil, err
 		}
-		// CreateStream never changes a stream that another instance has just created with another set-up.
-		stream, err = js.CreateStream(ctx, want)
-		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-			stream, err = js.Stream(ctx, StreamName)
-		}
+		stream, err = streams.Create(ctx, js, want)
 	}
 	if err != nil {
 		return nil, unavailable(ctx, "open stream "+StreamName, err)
@@ -83,41 +79,14 @@ func checkEmptyLog(ctx context.Context, js jetstream.JetStream, name string) err
 	return nil
 }
 
-// checkConfig compares what matters of the stream's set-up and names every difference.
+// checkConfig names every difference of the stream's set-up that matters.
 func checkConfig(got, want jetstream.StreamConfig) error {
-	var wrong []string
-	check := func(ok bool, name string, got, want any) {
-		if !ok {
-			wrong = append(wrong, fmt.Sprintf("%s is %v, want %v", name, got, want))
-		}
-	}
-	check(slices.Equal(got.Subjects, want.Subjects), "subjects", got.Subjects, want.Subjects)
-	check(got.Storage == want.Storage, "storage", got.Storage, want.Storage)
-	check(got.Replicas >= want.Replicas, "replicas", got.Replicas, fmt.Sprint("at least ", want.Replicas))
-	check(got.Retention == want.Retention, "retention", got.Retention, want.Retention)
-	check(got.Discard == want.Discard, "discard", got.Discard, want.Discard)
-	check(got.MaxMsgs <= 0, "max_msgs", got.MaxMsgs, "no limit")
-	check(got.MaxBytes <= 0, "max_bytes", got.MaxBytes, "no limit")
-	check(got.MaxAge == 0, "max_age", got.MaxAge, "no limit")
-	check(got.MaxMsgsPerSubject <= 0, "max_msgs_per_subject", got.MaxMsgsPerSubject, "no limit")
-	check(!got.DenyDelete, "deny_delete", got.DenyDelete, false)
-	check(got.DenyPurge, "deny_purge", got.DenyPurge, true)
-	check(!got.AllowDirect, "allow_direct", got.AllowDirect, false)
-	check(!got.AllowRollup, "allow_rollup_hdrs", got.AllowRollup, false)
-	check(!got.AllowMsgTTL, "allow_msg_ttl", got.AllowMsgTTL, false)
-	check(!got.NoAck, "no_ack", got.NoAck, false)
-	check(!got.Sealed, "sealed", got.Sealed, false)
-	check(got.Compression == jetstream.NoCompression, "compression", got.Compression, jetstream.NoCompression)
-	check(got.Mirror == nil, "mirror", got.Mirror != nil, false)
-	check(len(got.Sources) == 0, "sources", len(got.Sources), 0)
-	check(got.SubjectTransform == nil, "subject_transform", got.SubjectTransform != nil, false)
-	check(got.RePublish == nil, "republish", got.RePublish != nil, false)
-	check(got.PersistMode != jetstream.AsyncPersistMode, "persist_mode", got.PersistMode, jetstream.DefaultPersistMode)
-	if len(wrong) > 0 {
-		return fmt.Errorf("%w: stream %s: %s: correct the stream with the nats command line and start again",
-			ErrConfig, got.Name, strings.Join(wrong, "; "))
-	}
-	return nil
+	c := streams.Compare(got, want)
+	c.Check(!got.DenyDelete, "deny_delete", got.DenyDelete, false)
+	c.Check(got.DenyPurge, "deny_purge", got.DenyPurge, true)
+	c.Check(!got.AllowDirect, "allow_direct", got.AllowDirect, false)
+	c.Check(got.Compression == jetstream.NoCompression, "compression", got.Compression, jetstream.NoCompression)
+	return c.Err(ErrConfig)
 }
 
 // hasCode tells whether err is an answer of the server with one of the codes.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -60,6 +61,35 @@ func TestStorageInFilesKeepsTheContract(t *testing.T) {
 func TestStorageInAStreamKeepsTheContract(t *testing.T) {
 	t.Parallel()
 	testStorage(t, inStream(1, storetest.RunServer(t))(t))
+}
+
+func TestAStreamThatCouldLoseHashesIsRefused(t *testing.T) {
+	t.Parallel()
+	js, err := jetstream.New(storetest.Connect(t, storetest.RunServer(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ledger.OpenStream(t.Context(), js, 1); err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(t.Context(), ledger.StreamName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, spoil := range map[string]func(*jetstream.StreamConfig){
+		"max_msg_size":      func(c *jetstream.StreamConfig) { c.MaxMsgSize = 100 },
+		"allow_rollup_hdrs": func(c *jetstream.StreamConfig) { c.AllowRollup = true },
+		"allow_direct":      func(c *jetstream.StreamConfig) { c.AllowDirect = true },
+	} {
+		cfg := stream.CachedInfo().Config
+		spoil(&cfg)
+		if _, err := js.UpdateStream(t.Context(), cfg); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if _, err := ledger.OpenStream(t.Context(), js, 1); !errors.Is(err, ledger.ErrConfig) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v, want ErrConfig naming it", name, err)
+		}
+	}
 }
 
 func TestStorageInAStreamOnAClusterKeepsTheContract(t *testing.T) {

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"rollcall/eventstore"
+	"rollcall/eventstore/streams"
 )
 
 // StreamName is the stream that keeps a tree on a cluster.
@@ -58,10 +58,7 @@ func OpenStream(ctx context.Context, js jetstream.JetStream, replicas int) (*Str
 	want := streamConfig(replicas)
 	stream, err := js.Stream(ctx, StreamName)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		stream, err = js.CreateStream(ctx, want)
-		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another instance was faster
-			stream, err = js.Stream(ctx, StreamName)
-		}
+		stream, err = streams.Create(ctx, js, want)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open stream %s: %w", StreamName, err)
@@ -72,30 +69,11 @@ func OpenStream(ctx context.Context, js jetstream.JetStream, replicas int) (*Str
 	return &Stream{js: js, stream: stream}, nil
 }
 
-// checkStream compares what matters of a stream's set-up and names every difference.
+// checkStream names every difference of a stream's set-up that matters.
 func checkStream(got, want jetstream.StreamConfig) error {
-	var wrong []string
-	check := func(ok bool, name string, got, want any) {
-		if !ok {
-			wrong = append(wrong, fmt.Sprintf("%s is %v, want %v", name, got, want))
-		}
-	}
-	check(slices.Equal(got.Subjects, want.Subjects), "subjects", got.Subjects, want.Subjects)
-	check(got.Storage == want.Storage, "storage", got.Storage, want.Storage)
-	check(got.Replicas >= want.Replicas, "replicas", got.Replicas, want.Replicas)
-	check(got.Retention == want.Retention, "retention", got.Retention, want.Retention)
-	check(got.MaxMsgsPerSubject == 1, "max_msgs_per_subject", got.MaxMsgsPerSubject, 1)
-	check(got.MaxMsgs <= 0, "max_msgs", got.MaxMsgs, "no limit")
-	check(got.MaxBytes <= 0, "max_bytes", got.MaxBytes, "no limit")
-	check(got.MaxAge == 0, "max_age", got.MaxAge, "no limit")
-	check(!got.AllowDirect, "allow_direct", got.AllowDirect, false)
-	check(got.AllowAtomicPublish, "allow_atomic", got.AllowAtomicPublish, true)
-	check(!got.NoAck && !got.Sealed, "no_ack or sealed", true, false)
-	check(got.Mirror == nil && len(got.Sources) == 0, "mirror or sources", "set", "none")
-	if len(wrong) > 0 {
-		return fmt.Errorf("%w: stream %s: %s; correct the stream with the nats command line and start again", ErrConfig, got.Name, strings.Join(wrong, "; "))
-	}
-	return nil
+	c := streams.Compare(got, want)
+	c.Check(!got.AllowDirect, "allow_direct", got.AllowDirect, false)
+	return c.Err(ErrConfig)
 }
 
 // Size returns how many leaves are kept, as the leader of the stream knows.
