@@ -147,7 +147,7 @@ func Open(ctx context.Context, js jetstream.JetStream, master MasterKey, opts Op
 	if err != nil {
 		return nil, fmt.Errorf("open keyring: %w", err)
 	}
-	st, err := openStore(ctx, js, w, opts)
+	st, newest, err := openStore(ctx, js, w, opts)
 	if err != nil {
 		return nil, fmt.Errorf("open keyring: %w", err)
 	}
@@ -162,17 +162,17 @@ func Open(ctx context.Context, js jetstream.JetStream, master MasterKey, opts Op
 	k.fresh.init()
 	k.known.init(master, opts)
 	k.ctx, k.cancel = context.WithCancel(context.Background())
-	if err := k.start(ctx); err != nil {
+	if err := k.start(ctx, newest); err != nil {
 		k.Close()
 		return nil, fmt.Errorf("open keyring: %w", err)
 	}
 	return k, nil
 }
 
-// start begins to follow the stream, and returns once it is known which master keys have wrapped the blocks.
-func (k *Keyring) start(ctx context.Context) error {
+// start begins to follow the stream, and returns once it is known which master keys have wrapped the blocks up to the newest, by its sequence.
+func (k *Keyring) start(ctx context.Context, newest uint64) error {
 	k.background(k.follow)
-	if err := k.takeCensus(ctx); err != nil {
+	if err := k.takeCensus(ctx, newest); err != nil {
 		return err
 	}
 	for _, m := range k.MasterKeys() {
@@ -189,21 +189,20 @@ func (k *Keyring) start(ctx context.Context) error {
 
 // takeCensus returns once the newest version of a block has been taken note of. What is newest is asked again now and then: another
 // instance may erase it before it is read.
-func (k *Keyring) takeCensus(ctx context.Context) error {
+func (k *Keyring) takeCensus(ctx context.Context, newest uint64) error {
 	const every = time.Second
 	for {
-		seq, err := k.store.newest(ctx)
-		if err != nil {
-			return err
-		}
 		attempt, cancel := context.WithTimeout(ctx, every)
-		err = k.known.wait(attempt, seq)
+		err := k.known.wait(attempt, newest)
 		cancel()
 		switch {
 		case err == nil:
 			return nil
 		case ctx.Err() != nil:
 			return unavailable(ctx, "read the stream of keys", err)
+		}
+		if newest, err = k.store.newest(ctx); err != nil {
+			return err
 		}
 	}
 }

@@ -32,32 +32,32 @@ type store struct {
 	timeout time.Duration
 }
 
-// openStore opens the stream and checks the master key against its newest block.
-func openStore(ctx context.Context, js jetstream.JetStream, w wrapper, opts Options) (store, error) {
+// openStore opens the stream and checks the master key against its newest block, whose sequence it returns, zero for none.
+func openStore(ctx context.Context, js jetstream.JetStream, w wrapper, opts Options) (s store, newest uint64, err error) {
 	ctx, cancel := limit(ctx, opts.Timeout)
 	defer cancel()
 	stream, err := openStream(ctx, js, opts)
 	if err != nil {
-		return store{}, err
+		return store{}, 0, err
 	}
-	s := store{js: js, stream: stream, wrapper: w, timeout: opts.Timeout}
+	s = store{js: js, stream: stream, wrapper: w, timeout: opts.Timeout}
 	msg, err := stream.GetLastMsgForSubject(ctx, allSubjects)
 	if errors.Is(err, jetstream.ErrMsgNotFound) && stream.CachedInfo().State.Msgs == 0 {
-		return s, nil
+		return s, 0, nil
 	}
 	if err != nil {
-		return store{}, unavailable(ctx, "read the newest block of keys", err)
+		return store{}, 0, unavailable(ctx, "read the newest block of keys", err)
 	}
 	id, err := blockOfSubject(msg.Subject)
 	if err != nil {
-		return store{}, err
+		return store{}, 0, err
 	}
 	b, err := w.unwrap(id, msg.Data)
 	if err != nil {
-		return store{}, err
+		return store{}, 0, err
 	}
 	b.wipe()
-	return s, nil
+	return s, msg.Sequence, nil
 }
 
 func subjectOf(id ulid.ULID) string { return subjectPrefix + id.String() }

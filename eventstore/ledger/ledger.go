@@ -164,11 +164,11 @@ func (l *Ledger) open(ctx context.Context) error {
 
 // compare fails when the tree that is kept is not the one that was signed.
 func (l *Ledger) compare(ctx context.Context, c Checkpoint) error {
-	then, err := edgeAt(ctx, l.storage, c.Size)
+	root, err := l.root(ctx, c.Size)
 	if err != nil {
 		return err
 	}
-	if then.root() != c.Root {
+	if root != c.Root {
 		return fmt.Errorf("%w: its hashes do not lead to what was signed for size %d. Remove it, and it is built again from the log and compared with what was signed", ErrBroken, c.Size)
 	}
 	return nil

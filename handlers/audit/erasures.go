@@ -74,12 +74,8 @@ type ErasurePage struct {
 
 // List returns a page of the erasures of an application, at most limit behind a place. Rejections: domain.CodeAppNotFound.
 func (s *Erasures) List(ctx context.Context, app domain.AppID, after ErasurePlace, limit int) (p ErasurePage, err error) {
-	revision, err := s.log.Revision(ctx, eventstore.App(string(app)))
-	if err != nil {
-		return p, fmt.Errorf("look for application %s: %w", app, err)
-	}
-	if revision == 0 {
-		return p, noApp(app)
+	if err := checkApp(ctx, s.log, app); err != nil {
+		return p, err
 	}
 	// In this order what is erased meanwhile is told as pending, never left out.
 	if p.Standings, err = s.standings(ctx); err != nil {

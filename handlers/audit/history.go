@@ -56,7 +56,7 @@ func (s *Service) History(ctx context.Context, app domain.AppID, id domain.UserI
 		before = after
 	}
 	if len(entries) == 0 {
-		if err := s.checkApp(ctx, app); err != nil {
+		if err := checkApp(ctx, s.log, app); err != nil {
 			return nil, false, err
 		}
 		return nil, false, &domain.Rejection{Code: CodeNoEvent, Detail: fmt.Sprintf("no event is about an account %q in application %s", id, app)}

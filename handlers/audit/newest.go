@@ -27,7 +27,7 @@ type Stretch struct {
 // are older ones. Rejections: as Events.
 func (s *Service) Newest(ctx context.Context, q Query, before eventstore.Position, limit int) (Stretch, error) {
 	if !q.All {
-		if err := s.checkApp(ctx, q.App); err != nil {
+		if err := checkApp(ctx, s.log, q.App); err != nil {
 			return Stretch{}, err
 		}
 	}

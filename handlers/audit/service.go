@@ -166,7 +166,7 @@ var errEnough = errors.New("no more events are wanted")
 
 func (s *Service) events(ctx context.Context, q Query, yield func(eventstore.Envelope, error) bool) error {
 	if !q.All {
-		if err := s.checkApp(ctx, q.App); err != nil {
+		if err := checkApp(ctx, s.log, q.App); err != nil {
 			return err
 		}
 	}
@@ -201,19 +201,20 @@ func (s *Service) events(ctx context.Context, q Query, yield func(eventstore.Env
 }
 
 // checkApp returns a *domain.Rejection when there is no such application.
-func (s *Service) checkApp(ctx context.Context, app domain.AppID) error {
-	revision, err := s.log.Revision(ctx, eventstore.App(string(app)))
+func checkApp(ctx context.Context, log revisions, app domain.AppID) error {
+	revision, err := log.Revision(ctx, eventstore.App(string(app)))
 	if err != nil {
 		return fmt.Errorf("look for application %s: %w", app, err)
 	}
 	if revision == 0 {
-		return noApp(app)
+		return &domain.Rejection{Code: domain.CodeAppNotFound, Detail: fmt.Sprintf("there is no application %q", app)}
 	}
 	return nil
 }
 
-func noApp(app domain.AppID) error {
-	return &domain.Rejection{Code: domain.CodeAppNotFound, Detail: fmt.Sprintf("there is no application %q", app)}
+// revisions tells the revisions of aggregates, see eventstore.Store.
+type revisions interface {
+	Revision(ctx context.Context, id eventstore.AggregateID) (eventstore.Revision, error)
 }
 
 // bounds returns the positions of the first and the last event of a query that have been written.
