@@ -50,31 +50,16 @@ func (e HistoryEntry) MarshalJSON() ([]byte, error) {
 
 // History yields the events of an account, the oldest first unless newest is set. An error ends them.
 func (c *Client) History(ctx context.Context, app, userID string, newest bool) iter.Seq2[HistoryEntry, error] {
-	return func(yield func(HistoryEntry, error) bool) {
-		query := url.Values{"limit": {"1000"}}
-		if newest {
-			query.Set("order", "desc")
-		}
-		for {
-			var page struct {
-				Events     []HistoryEntry `json:"events"`
-				NextCursor string         `json:"next_cursor"`
-			}
-			if _, err := c.do(ctx, call{method: http.MethodGet, path: path(app, "accounts", userID, "history"), query: query}, &page); err != nil {
-				yield(HistoryEntry{}, err)
-				return
-			}
-			for _, e := range page.Events {
-				if !yield(e, nil) {
-					return
-				}
-			}
-			if page.NextCursor == "" {
-				return
-			}
-			query.Set("cursor", page.NextCursor)
-		}
+	query := url.Values{"limit": {"1000"}}
+	if newest {
+		query.Set("order", "desc")
 	}
+	type page struct {
+		Events     []HistoryEntry `json:"events"`
+		NextCursor string         `json:"next_cursor"`
+	}
+	in := call{method: http.MethodGet, path: path(app, "accounts", userID, "history"), query: query}
+	return listed(ctx, c, in, func(p page) ([]HistoryEntry, string) { return p.Events, p.NextCursor })
 }
 
 // AccountAsOf returns an account as it was at a time or a position.

@@ -29,28 +29,14 @@ type ErasurePlace struct {
 // Erasures yields the erasures of an application, those that are done and then those that are pending. It tells
 // places, before each page, how far the places are where personal data is kept.
 func (c *Client) Erasures(ctx context.Context, app string, places func([]ErasurePlace)) iter.Seq2[Erasure, error] {
-	return func(yield func(Erasure, error) bool) {
-		query := url.Values{"limit": {"1000"}}
-		for {
-			var page struct {
-				Erasures   []Erasure      `json:"erasures"`
-				Places     []ErasurePlace `json:"places"`
-				NextCursor string         `json:"next_cursor"`
-			}
-			if _, err := c.do(ctx, call{method: http.MethodGet, path: path(app, "erasures"), query: query}, &page); err != nil {
-				yield(Erasure{}, err)
-				return
-			}
-			places(page.Places)
-			for _, e := range page.Erasures {
-				if !yield(e, nil) {
-					return
-				}
-			}
-			if page.NextCursor == "" {
-				return
-			}
-			query.Set("cursor", page.NextCursor)
-		}
+	type page struct {
+		Erasures   []Erasure      `json:"erasures"`
+		Places     []ErasurePlace `json:"places"`
+		NextCursor string         `json:"next_cursor"`
 	}
+	in := call{method: http.MethodGet, path: path(app, "erasures"), query: url.Values{"limit": {"1000"}}}
+	return listed(ctx, c, in, func(p page) ([]Erasure, string) {
+		places(p.Places)
+		return p.Erasures, p.NextCursor
+	})
 }

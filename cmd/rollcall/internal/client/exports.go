@@ -9,7 +9,6 @@ import (
 	"io"
 	"iter"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 )
@@ -99,27 +98,12 @@ func (c *Client) Export(ctx context.Context, app, id string) (Export, error) {
 
 // Exports yields the jobs of an application, the newest first. An error ends them.
 func (c *Client) Exports(ctx context.Context, app string) iter.Seq2[Export, error] {
-	return func(yield func(Export, error) bool) {
-		for query := (url.Values{}); ; {
-			var page struct {
-				Exports    []Export `json:"exports"`
-				NextCursor string   `json:"next_cursor"`
-			}
-			if _, err := c.do(ctx, call{method: http.MethodGet, path: path(app, "exports"), query: query}, &page); err != nil {
-				yield(Export{}, err)
-				return
-			}
-			for _, e := range page.Exports {
-				if !yield(e, nil) {
-					return
-				}
-			}
-			if page.NextCursor == "" {
-				return
-			}
-			query.Set("cursor", page.NextCursor)
-		}
+	type page struct {
+		Exports    []Export `json:"exports"`
+		NextCursor string   `json:"next_cursor"`
 	}
+	in := call{method: http.MethodGet, path: path(app, "exports")}
+	return listed(ctx, c, in, func(p page) ([]Export, string) { return p.Exports, p.NextCursor })
 }
 
 // CancelExport cancels a job and returns it.

@@ -6,7 +6,6 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
-	"strconv"
 	"time"
 )
 
@@ -115,26 +114,10 @@ func (c *Client) RetryDelivery(ctx context.Context, app, webhook, id string) (De
 
 // Deliveries yields the deliveries of a webhook, the newest first. An error ends them.
 func (c *Client) Deliveries(ctx context.Context, app, id string) iter.Seq2[Delivery, error] {
-	const page = 200
-	return func(yield func(Delivery, error) bool) {
-		for query := (url.Values{"limit": {strconv.Itoa(page)}}); ; {
-			var out struct {
-				Deliveries []Delivery `json:"deliveries"`
-				NextCursor string     `json:"next_cursor"`
-			}
-			if _, err := c.do(ctx, call{method: http.MethodGet, path: path(app, "webhooks", id, "deliveries"), query: query}, &out); err != nil {
-				yield(Delivery{}, err)
-				return
-			}
-			for _, d := range out.Deliveries {
-				if !yield(d, nil) {
-					return
-				}
-			}
-			if out.NextCursor == "" {
-				return
-			}
-			query.Set("cursor", out.NextCursor)
-		}
+	type page struct {
+		Deliveries []Delivery `json:"deliveries"`
+		NextCursor string     `json:"next_cursor"`
 	}
+	in := call{method: http.MethodGet, path: path(app, "webhooks", id, "deliveries"), query: url.Values{"limit": {"200"}}}
+	return listed(ctx, c, in, func(p page) ([]Delivery, string) { return p.Deliveries, p.NextCursor })
 }
