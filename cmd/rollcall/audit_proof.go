@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"rollcall/cmd/rollcall/internal/client"
 	"rollcall/eventstore"
 	"rollcall/eventstore/ledger"
 )
@@ -25,33 +26,13 @@ func (c *auditProofCmd) Run(ctx context.Context, r *remote, s *streams) error {
 	if err != nil {
 		return err
 	}
-	var proof any
-	if c.Position > 0 {
-		told, err := api.Inclusion(ctx, c.Position, c.Size)
-		if err != nil {
-			return err
-		}
-		if err := checkInclusion(told.Position, told.Size, told.LeafHash, told.RootHash, told.Path); err != nil {
-			return err
-		}
-		proof = told
-	} else {
-		told, err := api.Consistency(ctx, c.From, c.Size)
-		if err != nil {
-			return err
-		}
-		ends, err := hashesOf([][]byte{told.FromRoot, told.ToRoot})
-		if err != nil {
-			return err
-		}
-		path, err := hashesOf(told.Path)
-		if err == nil {
-			err = ledger.Consistency{From: told.From, To: told.To, FromRoot: ends[0], ToRoot: ends[1], Path: path}.Check()
-		}
-		if err != nil {
-			return err
-		}
-		proof = told
+	prove := c.inclusion
+	if c.From > 0 {
+		prove = c.consistency
+	}
+	proof, err := prove(ctx, api)
+	if err != nil {
+		return err
 	}
 	b, err := json.MarshalIndent(proof, "", "  ")
 	if err != nil {
@@ -61,15 +42,30 @@ func (c *auditProofCmd) Run(ctx context.Context, r *remote, s *streams) error {
 	return err
 }
 
-// checkInclusion checks a proof that the service told.
-func checkInclusion(position, size uint64, leaf, root []byte, path [][]byte) error {
-	ends, err := hashesOf([][]byte{leaf, root})
+// inclusion returns the proof of a position, checked.
+func (c *auditProofCmd) inclusion(ctx context.Context, api *client.Client) (any, error) {
+	told, err := api.Inclusion(ctx, c.Position, c.Size)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	hashes, err := hashesOf(path)
+	hashes, err := hashesOf(append([][]byte{told.LeafHash, told.RootHash}, told.Path...))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return ledger.Inclusion{Position: eventstore.Position(position), Size: size, Leaf: ends[0], Root: ends[1], Path: hashes}.Check()
+	return told, ledger.Inclusion{
+		Position: eventstore.Position(told.Position), Size: told.Size, Leaf: hashes[0], Root: hashes[1], Path: hashes[2:],
+	}.Check()
+}
+
+// consistency returns the proof of the growth from a size, checked.
+func (c *auditProofCmd) consistency(ctx context.Context, api *client.Client) (any, error) {
+	told, err := api.Consistency(ctx, c.From, c.Size)
+	if err != nil {
+		return nil, err
+	}
+	hashes, err := hashesOf(append([][]byte{told.FromRoot, told.ToRoot}, told.Path...))
+	if err != nil {
+		return nil, err
+	}
+	return told, ledger.Consistency{From: told.From, To: told.To, FromRoot: hashes[0], ToRoot: hashes[1], Path: hashes[2:]}.Check()
 }

@@ -107,6 +107,9 @@ func TestTheLogIsVerifiedByCheckpointsThatWereKept(t *testing.T) {
 		t.Errorf("the proof is %s", out)
 	}
 	a.run(exitDone, "proof", "--from", "3", "--size", "5")
+	if out, _ = a.run(exitDone, "proof", "--from", "3"); !strings.Contains(out, `"to": `) {
+		t.Errorf("the proof up to the latest checkpoint is %s", out)
+	}
 	a.run(exitRefused, "proof", "--position", "3", "--size", "999999")
 	a.run(exitUsage, "proof")
 	other := a.file("other", "rollcall/ledger/0000000000000000+00000000+AAAA")
