@@ -34,7 +34,7 @@ type erasure struct {
 var (
 	errVacuuming = errors.New("deleted rows are being vacuumed")
 	errRest      = errors.New("it was done a moment ago")
-	errHeld      = errors.New("a transaction, such as an export, may still read deleted rows")
+	errHeld      = errors.New("a transaction, such as a backup, may still read deleted rows")
 )
 
 // eraseSoon takes note of whether rows were deleted by a batch, and begins to vacuum when rows have

@@ -57,7 +57,7 @@ var (
 	ErrInUse = errors.New("the list is in use")
 )
 
-// dropWait bounds how long Drop waits for reads of the generation, such as an export.
+// dropWait bounds how long Drop waits for reads of the generation, such as a backup.
 const dropWait = 2 * time.Second
 
 // schemaOf is the schema that holds the tables of a generation.

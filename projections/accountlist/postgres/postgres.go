@@ -61,7 +61,7 @@ type DB struct {
 	scanners *pgxpool.Pool // apart, so that exports and comparisons never keep pages waiting
 	writers  *pgxpool.Pool
 	leases   *pgxpool.Pool
-	readTime time.Duration // longest time of a read that is no scan
+	readTime time.Duration // longest time of a read that is no chunk
 	live     atomic.Int64  // the generation that was live when last seen
 	config   *pgx.ConnConfig
 	prepared atomic.Bool
@@ -80,7 +80,7 @@ type Option func(*DB)
 func WithLogger(log *slog.Logger) Option { return func(db *DB) { db.log = log } }
 
 // WithReadTime bounds how long a read of the list waits for the server, 10 seconds by default. It is then
-// projections.ErrUnavailable. Scans are not bounded.
+// projections.ErrUnavailable. Chunks are not bounded.
 func WithReadTime(d time.Duration) Option { return func(db *DB) { db.readTime = d } }
 
 // Open is Connect and Prepare.

@@ -105,7 +105,7 @@ func (l *List) eraseSoon(ctx context.Context, from, to eventstore.Position, dele
 
 // Idle overwrites deleted text wherever a file still has it. After it has returned nil,
 // nothing is in any file that was deleted before the call. An error tells that it is to be
-// called again: a long scan is in the way, the file is so large that only a
+// called again: a reader is in the way, the file is so large that only a
 // part was done, or something failed.
 func (l *List) Idle(ctx context.Context) error {
 	for start := time.Now(); ; {

@@ -71,6 +71,28 @@ func TestDeletedTextIsErasedThoughTheListIsNeverIdle(t *testing.T) {
 	}
 }
 
+func TestIdleTellsWhenAReaderIsInTheWay(t *testing.T) {
+	w, l, path := newList(t)
+	w.Apply(t, listtest.NewApp("app")...)
+	w.Apply(t, listtest.NewAccount("app", id(1), name(1), 0))
+	err := l.read(t.Context(), l.scanners, func(*view) error {
+		w.Apply(t, domain.AccountDeleted{App: "app", UserID: id(1), At: listtest.Epoch})
+		l.waited()
+		if err := l.Idle(t.Context()); !errors.Is(err, errBusy) {
+			t.Errorf("idle while a reader may still see what was deleted: %v, want %v", err, errBusy)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for !l.idle(t) {
+	}
+	if bytes.Contains(content(t, path), []byte(name(1))) {
+		t.Error("the nickname is still in a file")
+	}
+}
+
 // name returns a nickname that only one account has.
 func name(i int) string { return fmt.Sprintf("secret-%06d-name", i) }
 

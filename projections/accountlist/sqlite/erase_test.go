@@ -10,9 +10,6 @@ import (
 	"testing"
 	"time"
 
-	zsqlite "zombiezen.com/go/sqlite"
-	"zombiezen.com/go/sqlite/sqlitex"
-
 	"rollcall/domain"
 	"rollcall/eventstore/codec"
 	"rollcall/projections/accountlist"
@@ -150,30 +147,5 @@ func checkSearchable(t *testing.T, w *listtest.World) {
 	t.Helper()
 	for _, l := range listtest.Listings("app", "비밀", 300) {
 		w.CheckPages(t, l)
-	}
-}
-
-func TestIdleTellsWhenAReaderIsInTheWay(t *testing.T) {
-	w, dir := erasureWorld(t, 10)
-	l := w.List.(*sqlite.List)
-	reader, err := zsqlite.OpenConn(filepath.Join(dir, "list.db"), zsqlite.OpenReadOnly|zsqlite.OpenWAL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, sql := range []string{"BEGIN", "SELECT count(*) FROM accounts"} {
-		if err := sqlitex.ExecuteTransient(reader, sql, nil); err != nil {
-			t.Fatal(err)
-		}
-	}
-	w.Apply(t, deleted(1))
-	if err := l.Idle(t.Context()); err == nil {
-		t.Error("idle claims to have truncated what a transaction still reads")
-	}
-	if err := reader.Close(); err != nil {
-		t.Fatal(err)
-	}
-	idle(t, w)
-	if found := leaks(t, dir, secret(1)); len(found) > 0 {
-		t.Errorf("found %v", found)
 	}
 }
