@@ -150,6 +150,21 @@ func TestAnAccountIsCreatedAndErrorsStandBesideTheirFields(t *testing.T) {
 	})
 }
 
+func TestEnterSendsTheFormOfADialog(t *testing.T) {
+	inEachLanguage(t, func(t *testing.T, p *page) {
+		app := shared.newApp(t, "Enter")
+		p.openList(app)
+		p.press("n")
+		p.fill("#f-user_id", "by-enter")
+		p.press("\r")
+		p.untilText(".toast", p.text("create.done", "user_id", "by-enter"))
+		p.until("the dialog is closed", `!document.querySelector("dialog[open]")`)
+		p.press("?")
+		p.click("#help .close")
+		p.until("the help is closed by its button", `!document.querySelector("dialog[open]")`)
+	})
+}
+
 // admins counts an application's administrators.
 func (r *rig) admins(t testing.TB, app string) any {
 	t.Helper()

@@ -37,6 +37,7 @@ export function startHelp() {
   };
   shortcut('?', t('keys.help'), show);
   document.getElementById('help-button').addEventListener('click', show);
+  dialog.querySelector('[data-close]').addEventListener('click', () => dialog.close());
   const on = document.getElementById('keys-on');
   on.checked = keysOn();
   on.addEventListener('change', () => localStorage.setItem(storage, on.checked ? 'on' : 'off'));
