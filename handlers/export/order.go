@@ -188,13 +188,11 @@ func (s *Service) Cancel(ctx context.Context, req Request, app domain.AppID, id 
 			return Job{}, err
 		}
 	}
-	if job.Status == StatusCancelled { // what is being written is removed by the one who writes it
-		if err := s.removeParts(ctx, job); err != nil {
-			s.cfg.Logger.Warn("parts of an export are removed by the next sweep", "app", app, "job", id, "error", err)
-		}
-	}
 	if job.Status != StatusCancelled {
 		return Job{}, &domain.Rejection{Code: CodeFinished, Detail: fmt.Sprintf("export %s is %s already; it cannot be cancelled any more", id, job.Status)}
+	}
+	if err := s.removeParts(ctx, job); err != nil { // what is being written is removed by the one who writes it
+		s.cfg.Logger.Warn("parts of an export are removed by the next sweep", "app", app, "job", id, "error", err)
 	}
 	return job, nil
 }

@@ -103,6 +103,14 @@ func (c *call) order(maxID int) (command.Request, error) {
 	return req, nil
 }
 
+// withoutKey returns a *domain.Rejection when the header Idempotency-Key is given to what is not idempotent.
+func (c *call) withoutKey(what string) error {
+	if c.request.Header.Get(headerIdempotencyKey) == "" {
+		return nil
+	}
+	return wire.Invalid("the request", headerIdempotencyKey, domain.CodeUnknownField, "%s is not idempotent; leave it out", what)
+}
+
 // traceParent returns the W3C trace context of the request, empty when there
 // is none that is valid.
 func (c *call) traceParent() string {

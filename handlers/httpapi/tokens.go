@@ -73,8 +73,8 @@ func tokenSchema() *huma.Schema {
 
 func (h *Handler) createToken(ctx context.Context, _ *struct{}) (*newTokenOutput, error) {
 	c := callOf(ctx)
-	if c.request.Header.Get(headerIdempotencyKey) != "" {
-		return nil, wire.Invalid("the request", headerIdempotencyKey, domain.CodeUnknownField, "making a token is not idempotent; leave it out")
+	if err := c.withoutKey("making a token"); err != nil {
+		return nil, err
 	}
 	b, err := c.readBody(maxCommandBody)
 	if err != nil {

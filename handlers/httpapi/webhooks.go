@@ -155,8 +155,8 @@ func webhookSchema() *huma.Schema {
 
 func (h *Handler) createWebhook(ctx context.Context, in *AppParam) (*webhookCreationOutput, error) {
 	c := callOf(ctx)
-	if c.request.Header.Get(headerIdempotencyKey) != "" {
-		return nil, wire.Invalid("the request", headerIdempotencyKey, domain.CodeUnknownField, "registering a webhook is not idempotent; leave it out")
+	if err := c.withoutKey("registering a webhook"); err != nil {
+		return nil, err
 	}
 	b, err := c.readBody(maxCommandBody)
 	if err != nil {
