@@ -137,12 +137,9 @@ func (r *run) costOfList(ctx context.Context, data string) error {
 }
 
 func databaseSize(ctx context.Context, address string) (bytes int64, err error) {
-	conn, err := pgx.Connect(ctx, address)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, conn.Close(context.WithoutCancel(ctx))) }()
-	err = conn.QueryRow(ctx, "SELECT pg_database_size(current_database())").Scan(&bytes)
+	err = onDatabase(ctx, address, func(conn *pgx.Conn) error {
+		return conn.QueryRow(ctx, "SELECT pg_database_size(current_database())").Scan(&bytes)
+	})
 	return bytes, err
 }
 

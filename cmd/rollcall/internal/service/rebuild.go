@@ -148,12 +148,7 @@ func (r *rebuilds) buildNext(ctx context.Context) error {
 		return err
 	}
 	errs := []error{r.renew(ctx, all)}
-	var promoted time.Time // when the live one took the place of the one before
-	for _, g := range all {
-		if g.Readable && g.State == postgres.Live {
-			promoted = g.PromotedAt
-		}
-	}
+	promoted := liveOf(all).PromotedAt // when it took the place of the one before
 	for _, g := range all {
 		switch {
 		case !g.Readable:
@@ -206,7 +201,7 @@ func latest(a, b time.Time) time.Time {
 func (r *rebuilds) build(ctx context.Context, number int64) error {
 	r.logger.Info("a list is being built", "list", number)
 	list := r.db.List(number, r.codec)
-	if err := r.follow(ctx, list, func(ctx context.Context, runner *projections.Runner) error { return r.caughtUp(ctx, runner) }); err != nil {
+	if err := r.follow(ctx, list, r.caughtUp); err != nil {
 		return r.refuse(ctx, number, err)
 	}
 	for try := 1; ; try++ {
@@ -305,12 +300,17 @@ func (r *rebuilds) compare(ctx context.Context, number int64, list *postgres.Lis
 // live returns what the live list shows.
 func (r *rebuilds) live(ctx context.Context) (eventstore.Position, error) {
 	all, err := r.db.Generations(ctx)
+	return liveOf(all).Checkpoint, err
+}
+
+// liveOf returns the live list among all, the zero value when there is none.
+func liveOf(all []postgres.Generation) postgres.Generation {
 	for _, g := range all {
 		if g.Readable && g.State == postgres.Live {
-			return g.Checkpoint, err
+			return g
 		}
 	}
-	return 0, err
+	return postgres.Generation{}
 }
 
 // apply applies the events behind a position up to another.

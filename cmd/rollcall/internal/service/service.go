@@ -62,6 +62,7 @@ type Service struct {
 	rebuilds      *rebuilds    // nil where the list is a file
 	tokens        *access.Service
 	operatorToken string
+	state         *messaging.State // how far what follows something has come
 	reactor       *erasure.Reactor
 	writes        writes
 	ledger        *ledger.Ledger
@@ -110,7 +111,7 @@ func (s *Service) start(ctx context.Context) error {
 		return err
 	}
 	for _, step := range []func(context.Context) error{
-		s.startLog, s.openList, s.openTokens, s.openExports, s.openWebhooks, s.openErasure, s.openIntake, s.checkPositions, s.openLedger, s.serve,
+		s.startLog, s.openList, s.openTokens, s.openExports, s.openState, s.openWebhooks, s.openErasure, s.openIntake, s.checkPositions, s.openLedger, s.serve,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -153,14 +154,15 @@ func (s *Service) openTokens(ctx context.Context) error {
 	return nil
 }
 
-func (s *Service) openErasure(ctx context.Context) error {
-	state, err := patiently(ctx, func(ctx context.Context) (*messaging.State, error) {
+func (s *Service) openState(ctx context.Context) (err error) {
+	s.state, err = patiently(ctx, func(ctx context.Context) (*messaging.State, error) {
 		return messaging.OpenState(ctx, s.js, s.cfg.Replicas)
 	})
-	if err != nil {
-		return err
-	}
-	s.reactor = erasure.New(s.keys, erasure.NewLog(s.store, s.codec), state, erasure.Options{Forgetters: []erasure.Forgetter{forgetter{s.exports}, deadLetterForgetter{s}, s.metrics}, Logger: s.logger})
+	return err
+}
+
+func (s *Service) openErasure(context.Context) error {
+	s.reactor = erasure.New(s.keys, erasure.NewLog(s.store, s.codec), s.state, erasure.Options{Forgetters: []erasure.Forgetter{forgetter{s.exports}, deadLetterForgetter{s}, s.metrics}, Logger: s.logger})
 	rest := func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 		defer cancel()

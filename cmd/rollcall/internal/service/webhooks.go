@@ -21,18 +21,12 @@ func (s *Service) openWebhooks(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	checkpoints, err := patiently(ctx, func(ctx context.Context) (*messaging.State, error) {
-		return messaging.OpenState(ctx, s.js, s.cfg.Replicas)
-	})
-	if err != nil {
-		return err
-	}
 	key, others, err := s.masters.derive("rollcall webhook secrets", webhook.KeyBytes)
 	if err != nil {
 		return err
 	}
 	s.webhooks, err = webhook.New(webhook.Config{
-		Registry: registry, Deliveries: deliveries, Events: s.queue, Checkpoints: checkpoints, Key: key, OtherKeys: others,
+		Registry: registry, Deliveries: deliveries, Events: s.queue, Checkpoints: s.state, Key: key, OtherKeys: others,
 		AllowPrivate: s.cfg.WebhooksAllowPrivate, Agent: "Rollcall/" + s.cfg.Version, Logger: s.logger, Observe: s.metrics.webhook,
 	})
 	return err
