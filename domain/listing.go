@@ -2,6 +2,7 @@ package domain
 
 import (
 	"strings"
+	"time"
 )
 
 // Sort is what a list of accounts is ordered by. Accounts that are equal in it are
@@ -130,14 +131,27 @@ func (s Selection) Check() error {
 	return bad.err("the selection")
 }
 
-// Stretch asks for accounts of an application by user id: those named, or else those that follow a user id.
+// Stretch asks for accounts of an application: those named, or else those that follow a place.
 type Stretch struct {
 	App     AppID
 	UserIDs []UserID    // at most MaxStretch, in any order; After and Limit do not count then
 	Type    AccountType // empty for both
-	After   UserID      // empty for the beginning
-	Limit   int         // 1 to MaxStretch
+	After   Place
+	Limit   int // 1 to MaxStretch
 }
+
+// Place is where an account stands among those of its application: they are in the order of their creation, those of the same
+// time in that of their user ids. It never changes, and stays a place when the account is gone. The zero value is the beginning.
+type Place struct {
+	CreatedAt time.Time
+	UserID    UserID
+}
+
+// PlaceOf returns the place of an account.
+func PlaceOf(a Account) Place { return Place{CreatedAt: a.CreatedAt, UserID: a.UserID} }
+
+// IsZero tells whether it is the beginning.
+func (p Place) IsZero() bool { return p.UserID == "" }
 
 // MaxStretch bounds the accounts of a Chunk.
 const MaxStretch = 2000
@@ -158,6 +172,6 @@ func (s Stretch) Check() error {
 // Chunk is a stretch of a list as of exactly one position of the log.
 type Chunk struct {
 	Position uint64
-	Accounts []Account // by user id; fewer than the limit only at the end
+	Accounts []Account // by place, those that are named by user id; fewer than the limit only at the end
 	Total    int       // how many accounts the application has of the type
 }

@@ -27,8 +27,8 @@ func (l *endless) Chunk(_ context.Context, s domain.Stretch) (domain.Chunk, erro
 	runtime.ReadMemStats(&m)
 	l.high.Store(max(l.high.Load(), m.HeapInuse))
 	next := 0
-	if s.After != "" {
-		n, err := strconv.Atoi(string(s.After))
+	if !s.After.IsZero() {
+		n, err := strconv.Atoi(string(s.After.UserID))
 		if err != nil {
 			return domain.Chunk{}, err
 		}

@@ -40,7 +40,8 @@ func checkCompleted(t *testing.T, in *instance, server *s3test.Server, id string
 		t.Errorf("its URL answers %s with %d bytes, and the job has %d", res.Status, len(body), job.Bytes)
 	}
 	name := job.ID + "-" + job.File().Name
-	if kept := server.Files(t); len(kept) != 2 || !strings.HasSuffix(kept[0], name) || !strings.HasSuffix(kept[1], name+".manifest.json") {
+	eventually(t, "the parts are gone", func() bool { return len(server.Files(t)) == 2 })
+	if kept := server.Files(t); !strings.HasSuffix(kept[0], name) || !strings.HasSuffix(kept[1], name+".manifest.json") {
 		t.Errorf("the store keeps %v", kept)
 	}
 }

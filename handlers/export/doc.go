@@ -5,7 +5,7 @@
 // # Position
 //
 // A file shows one position of the log: the end of it when the job first starts, or an earlier one that was
-// asked for. It stays through interruptions. Accounts come by user id, by the bytes of it. What was deleted behind the
+// asked for. It stays through interruptions. Accounts come in the order of their creation, those of the same time by user id; those that are named, by user id. What was deleted behind the
 // position is left out, for erasure wins over history, also when it was created again. When an account is deleted
 // while the file is written, the job begins anew: at a position behind that, or at the one that was asked for
 // without the account.

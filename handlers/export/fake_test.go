@@ -60,7 +60,7 @@ func (l *list) Chunk(ctx context.Context, s domain.Stretch) (domain.Chunk, error
 			continue
 		}
 		chunk.Total++
-		if s.UserIDs != nil || a.UserID > s.After && len(chunk.Accounts) < s.Limit {
+		if s.UserIDs != nil || a.UserID > s.After.UserID && len(chunk.Accounts) < s.Limit {
 			chunk.Accounts = append(chunk.Accounts, a)
 		}
 	}

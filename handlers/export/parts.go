@@ -24,7 +24,7 @@ type part struct {
 	index   int
 }
 
-const partPrefix = "part-"
+const partPrefix = "part-2-" // and the version of their form
 
 func (p part) name(job Job) FileName {
 	return FileName{App: job.App, Job: job.ID, Name: fmt.Sprintf("%s%06d-%d-%d", partPrefix, p.index, p.version.position, p.version.erasedUntil)}
@@ -107,7 +107,7 @@ type keeper struct {
 	count   uint64
 	records []byte
 	packed  []byte // of the part before
-	last    domain.UserID
+	last    domain.Place
 	keeping chan error // of the part before, nil when there is none
 	broken  bool       // a part could not be kept, so none that follows is of use
 }
@@ -122,7 +122,9 @@ func (k *keeper) add(ctx context.Context, p piece) {
 	}
 	k.count += uint64(len(p.accounts))
 	k.looked += p.looked
-	k.last = cmp.Or(p.last, k.last)
+	if !p.last.IsZero() {
+		k.last = p.last
+	}
 	if k.looked >= int64(k.rows) || len(k.records) >= partBytes {
 		k.finish(ctx)
 	}
@@ -135,8 +137,9 @@ func (k *keeper) finish(ctx context.Context) {
 	}
 	head := binary.AppendUvarint(nil, uint64(k.looked))
 	head = binary.AppendUvarint(head, k.count)
-	head = binary.AppendUvarint(head, uint64(len(k.last)))
-	head = append(head, k.last...)
+	head = binary.AppendVarint(head, k.last.CreatedAt.UnixNano())
+	head = binary.AppendUvarint(head, uint64(len(k.last.UserID)))
+	head = append(head, k.last.UserID...)
 	k.packed = s2.Encode(k.packed[:cap(k.packed)], k.records)
 	name, packed, done := k.next.name(k.job), k.packed, make(chan error, 1)
 	go func() { done <- k.service.keep(ctx, name, head, packed) }()
@@ -203,7 +206,7 @@ func (s *Service) readPart(ctx context.Context, name FileName) (p piece, err err
 	head := records{left: string(data)}
 	p.looked = int64(head.number())
 	n := head.number()
-	p.last = domain.UserID(head.text())
+	p.last = domain.Place{CreatedAt: head.time(), UserID: domain.UserID(head.text())}
 	if data, err = s2.Decode(nil, data[len(data)-len(head.left):]); err != nil || head.failed {
 		return piece{}, errors.Join(errRecord, err)
 	}

@@ -13,22 +13,22 @@ import (
 // scan reads the accounts that a job selects as of one position from a list that has reached it, and goes on. It takes
 // short reads, so that it holds nothing up. An account that was touched behind the position is told by its past.
 //
-// Accounts come by user id. Those that were deleted behind the position before the scan came to them are left out.
+// Accounts come by place, those that are named by user id. Those that were deleted behind the position before the scan came to them are left out.
 type scan struct {
 	list     Accounts
 	past     Past
 	spec     Spec
 	position uint64
-	rows     int           // read at once
-	after    domain.UserID // go on behind this one; empty for the beginning
+	rows     int          // read at once
+	after    domain.Place // go on behind it
 }
 
 // piece is a part of what a scan finds.
 type piece struct {
 	accounts []domain.Account
-	last     domain.UserID // the scan has got to this one
-	looked   int64         // accounts that it has gone through for this piece
-	total    int64         // accounts that it goes through, about
+	last     domain.Place // the scan has got to it
+	looked   int64        // accounts that it has gone through for this piece
+	total    int64        // accounts that it goes through, about
 }
 
 // pieces yields what there is, and reads a little ahead. An error ends it.
@@ -62,7 +62,7 @@ func (s *scan) read(ctx context.Context, out chan<- piece) error {
 		}
 		p := piece{looked: int64(len(chunk.Accounts)), total: int64(chunk.Total)}
 		if n := len(chunk.Accounts); n > 0 {
-			p.last = chunk.Accounts[n-1].UserID
+			p.last = domain.PlaceOf(chunk.Accounts[n-1])
 		}
 		if p.accounts, err = s.rewind(ctx, chunk.Accounts); err != nil {
 			return err
@@ -76,9 +76,9 @@ func (s *scan) read(ctx context.Context, out chan<- piece) error {
 	return nil
 }
 
-// chunks yields the list by user id.
+// chunks yields the list.
 func (s *scan) chunks(ctx context.Context) iter.Seq2[domain.Chunk, error] {
-	named := slices.DeleteFunc(slices.Compact(slices.Sorted(slices.Values(s.spec.UserIDs))), func(id domain.UserID) bool { return id <= s.after })
+	named := slices.DeleteFunc(slices.Compact(slices.Sorted(slices.Values(s.spec.UserIDs))), func(id domain.UserID) bool { return id <= s.after.UserID })
 	total := len(named)
 	return func(yield func(domain.Chunk, error) bool) {
 		// The type of an account never changes. All else that a filter asks for may have been different.
@@ -105,7 +105,7 @@ func (s *scan) chunks(ctx context.Context) iter.Seq2[domain.Chunk, error] {
 			}
 			end := s.spec.UserIDs == nil && len(chunk.Accounts) < next.Limit
 			if n := len(chunk.Accounts); n > 0 {
-				next.After = chunk.Accounts[n-1].UserID // now, for whoever takes the accounts may change them
+				next.After = domain.PlaceOf(chunk.Accounts[n-1]) // now, for whoever takes the accounts may change them
 			}
 			if !yield(chunk, err) || err != nil || end {
 				return

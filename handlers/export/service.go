@@ -76,7 +76,7 @@ type StoredFile struct {
 // Accounts is the account list.
 type Accounts interface {
 	App(ctx context.Context, app domain.AppID) (domain.App, uint64, error)
-	// Chunk returns consecutive accounts by user id, as of one position, or those that are named.
+	// Chunk returns consecutive accounts, as of one position, or those that are named.
 	Chunk(ctx context.Context, s domain.Stretch) (domain.Chunk, error)
 }
 

@@ -47,9 +47,9 @@ type List interface {
 	// Apps returns all applications by id and the position that the answer shows.
 	Apps(ctx context.Context) ([]domain.App, uint64, error)
 
-	// Chunk returns consecutive accounts by user id, as of one position, or those that are named; user ids
+	// Chunk returns consecutive accounts, as of one position, or those that are named; user ids
 	// that name no account are left out. An account that is in the list all the while is in exactly
-	// one of the chunks that follow from each other's last user ids. Rejections:
+	// one of the chunks that follow from each other's last places. Rejections:
 	// domain.CodeAppNotFound, domain.CodeInvalid.
 	Chunk(ctx context.Context, s domain.Stretch) (domain.Chunk, error)
 }

@@ -11,7 +11,7 @@ import (
 	"rollcall/projections/accountlist"
 )
 
-// All returns the accounts of an application by user id, chunk by chunk, and the position that the last chunk shows.
+// All returns the accounts of an application in the order of their creation, chunk by chunk, and the position that the last chunk shows.
 func All(ctx context.Context, l accountlist.List, app domain.AppID) (all []domain.Account, position uint64, err error) {
 	s := domain.Stretch{App: app, Limit: domain.MaxStretch}
 	for {
@@ -22,7 +22,7 @@ func All(ctx context.Context, l accountlist.List, app domain.AppID) (all []domai
 		if all = append(all, c.Accounts...); len(c.Accounts) < s.Limit {
 			return all, c.Position, nil
 		}
-		s.After = c.Accounts[len(c.Accounts)-1].UserID
+		s.After = domain.PlaceOf(c.Accounts[len(c.Accounts)-1])
 	}
 }
 
@@ -40,7 +40,7 @@ func chunks(t T, w *World, s domain.Stretch, between func()) (all []domain.Accou
 		if all = append(all, c.Accounts...); len(c.Accounts) < s.Limit || s.UserIDs != nil {
 			return all
 		}
-		s.After = c.Accounts[len(c.Accounts)-1].UserID
+		s.After = domain.PlaceOf(c.Accounts[len(c.Accounts)-1])
 		if between != nil {
 			between()
 		}
@@ -52,7 +52,7 @@ func checkChunks(t T, w *World, app domain.AppID, limit int) {
 	t.Helper()
 	for _, typ := range []domain.AccountType{"", domain.TypeNormal, domain.TypeAdmin} {
 		s := domain.Stretch{App: app, Type: typ, Limit: limit}
-		CheckSame(t, fmt.Sprintf("chunks of %+v", s), chunks(t, w, s, nil), w.Find(app, domain.Filter{Type: typ}, domain.SortUserID, domain.Ascending))
+		CheckSame(t, fmt.Sprintf("chunks of %+v", s), chunks(t, w, s, nil), w.Find(app, domain.Filter{Type: typ}, domain.SortCreatedAt, domain.Ascending))
 	}
 }
 
@@ -102,11 +102,11 @@ func testChunksUnderChange(t *testing.T, open Open) {
 			return
 		}
 		last = domain.UserID(fmt.Sprintf("m%02d+", n))
-		w.Apply(t, NewAccount("app", last, "goes", 0), NewAccount("app", domain.UserID(fmt.Sprintf("a%02d", n)), "comes", 0))
+		w.Apply(t, NewAccount("app", last, "goes", time.Duration(3*n+2)), NewAccount("app", domain.UserID(fmt.Sprintf("a%02d", n)), "comes", 0))
 	})
 	seen := make(map[domain.UserID]int)
 	for i, a := range walked {
-		if seen[a.UserID]++; seen[a.UserID] > 1 || i > 0 && walked[i-1].UserID >= a.UserID {
+		if seen[a.UserID]++; seen[a.UserID] > 1 || i > 0 && accountlist.Compare(domain.SortCreatedAt, accountlist.KeyOf(walked[i-1]), accountlist.KeyOf(a)) >= 0 {
 			t.Errorf("%s comes out of order, or twice", a.UserID)
 		}
 	}

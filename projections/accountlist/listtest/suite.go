@@ -34,7 +34,7 @@ func Run(t *testing.T, open Open) {
 		{"bad listings are refused", testBadRequests},
 		{"events from another position are fenced off", testFence},
 		{"a batch that fails midway leaves nothing", testFailingBatch},
-		{"chunks follow from each other by user id", testChunks},
+		{"chunks follow from each other in the order of creation", testChunks},
 		{"chunks hold together while accounts come and go", testChunksUnderChange},
 		{"reads beside writes show exactly one position", testConcurrentReads},
 		{"a read ends with its context and the list goes on", testCancel},

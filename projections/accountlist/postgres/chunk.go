@@ -9,7 +9,7 @@ import (
 	"rollcall/projections/accountlist"
 )
 
-// Chunk returns consecutive accounts by user id.
+// Chunk returns consecutive accounts.
 func (l *List) Chunk(ctx context.Context, s domain.Stretch) (chunk domain.Chunk, err error) {
 	if err := s.Check(); err != nil {
 		return domain.Chunk{}, err
@@ -33,13 +33,18 @@ func (l *List) Chunk(ctx context.Context, s domain.Stretch) (chunk domain.Chunk,
 
 // chunkPager stands where a stretch begins.
 func chunkPager(app appRow, s domain.Stretch) *pager {
+	sort := domain.SortCreatedAt
+	if len(s.UserIDs) > 0 {
+		sort = domain.SortUserID
+	}
 	return &pager{
-		app: app, after: accountlist.Key{UserID: s.After}, resumed: s.After != "",
-		listing: domain.Listing{App: s.App, Filter: domain.Filter{Type: s.Type}, Sort: domain.SortUserID, Order: domain.Ascending},
+		app: app, after: accountlist.Key{CreatedAt: s.After.CreatedAt, UserID: s.After.UserID}, resumed: !s.After.IsZero(),
+		listing: domain.Listing{App: s.App, Filter: domain.Filter{Type: s.Type}, Sort: sort, Order: domain.Ascending},
 	}
 }
 
-// stretch selects the accounts that are named, or the next ones along the index of user ids.
+// stretch selects the accounts that are named, or the next ones along the index of times of creation, along which the rows lie in the table: by
+// that of user ids each row would be a page to read.
 func (p *pager) stretch(stretch domain.Stretch) (s statement) {
 	where, limit := p.scope(&s), ""
 	if len(stretch.UserIDs) > 0 {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -67,7 +68,7 @@ func plannedStatements(app appRow) (all []planned) {
 			name += ", " + string(typ)
 		}
 		all = append(all, planned{name: name, statement: chunkPager(app, domain.Stretch{Type: typ}).stretch(domain.Stretch{Limit: domain.MaxStretch})})
-		next := domain.Stretch{Type: typ, After: "user_0100000", Limit: domain.MaxStretch}
+		next := domain.Stretch{Type: typ, After: domain.Place{CreatedAt: time.Unix(1_700_000_000, 0), UserID: "user_0100000"}, Limit: domain.MaxStretch}
 		all = append(all, planned{name: name + ", next", statement: chunkPager(app, next).stretch(next)})
 	}
 	named := domain.Stretch{UserIDs: []domain.UserID{"user_0000001", "user_0100000"}}

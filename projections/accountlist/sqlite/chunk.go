@@ -9,7 +9,7 @@ import (
 	"rollcall/domain"
 )
 
-// Chunk returns consecutive accounts by user id.
+// Chunk returns consecutive accounts.
 func (l *List) Chunk(ctx context.Context, s domain.Stretch) (chunk domain.Chunk, err error) {
 	if err := s.Check(); err != nil {
 		return domain.Chunk{}, err
@@ -33,15 +33,15 @@ func (l *List) Chunk(ctx context.Context, s domain.Stretch) (chunk domain.Chunk,
 	return chunk, nil
 }
 
-// stretch walks the index of user ids.
+// stretch walks the index of times of creation, along which the rows lie in the table: by that of user ids each row would be a page to read.
 func stretch(conn *sqlite.Conn, app appRow, s domain.Stretch) ([]domain.Account, error) {
-	l := domain.Listing{Filter: domain.Filter{Type: s.Type}, Sort: domain.SortUserID, Order: domain.Ascending}
+	l := domain.Listing{Filter: domain.Filter{Type: s.Type}, Sort: domain.SortCreatedAt, Order: domain.Ascending}
 	args := []any{app.id}
-	if s.After != "" {
-		args = append(args, string(s.After))
+	if !s.After.IsZero() {
+		args = append(args, s.After.CreatedAt.UnixNano(), string(s.After.UserID))
 	}
 	accounts := make([]domain.Account, 0, min(s.Limit, app.total(s.Type)))
-	err := query(conn, walkSQL(accountColumns, l, s.After != ""), func(row *sqlite.Stmt) error {
+	err := query(conn, walkSQL(accountColumns, l, !s.After.IsZero()), func(row *sqlite.Stmt) error {
 		if accounts = append(accounts, readAccount(row, app.app.ID).account); len(accounts) == s.Limit {
 			return errEnough
 		}
