@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"strconv"
+	"time"
 
 	"rollcall/domain"
 )
@@ -39,7 +40,7 @@ type RowResult struct {
 }
 
 // Import executes a command for each row. Rows of one account are decided in their
-// order, others side by side; each has the command id of the request with its line
+// order, others side by side; their times, by which lists and exports are ordered, have the order of the rows. Each has the command id of the request with its line
 // added, so that an import given again under the same id repeats nothing. emit is
 // called from one goroutine with each result as it is decided. What is held in memory does not grow with the number of rows.
 //
@@ -57,8 +58,11 @@ func (s *Service) Import(ctx context.Context, req Request, app domain.AppID, mod
 	results := make(chan RowResult, importInFlight)
 	rowsOf := newSequences(importInFlight)
 	go func() {
+		var last time.Time
 		for row := range rows {
-			if !rowsOf.run(ctx, row.UserID, func() { results <- s.importRow(finishing, req, app, mode, row) }) {
+			at := after(last, s.opts.Now().UTC())
+			last = at
+			if !rowsOf.run(ctx, row.UserID, func() { results <- s.importRow(finishing, req, app, mode, row, at) }) {
 				break
 			}
 		}
@@ -86,7 +90,15 @@ func checkImport(req Request, mode ImportMode) error {
 	return checkID(req.ID)
 }
 
-func (s *Service) importRow(ctx context.Context, req Request, app domain.AppID, mode ImportMode, row Row) RowResult {
+// after returns now, or the time right behind last where the clock does not tell the two apart.
+func after(last, now time.Time) time.Time {
+	if now.After(last) {
+		return now
+	}
+	return last.Add(time.Nanosecond)
+}
+
+func (s *Service) importRow(ctx context.Context, req Request, app domain.AppID, mode ImportMode, row Row, at time.Time) RowResult {
 	r := RowResult{Line: row.Line, UserID: row.UserID, Err: row.Err}
 	if r.Err != nil {
 		return r
@@ -94,9 +106,9 @@ func (s *Service) importRow(ctx context.Context, req Request, app domain.AppID, 
 	req.ID += "/" + strconv.Itoa(row.Line)
 	var cmd domain.Command
 	if mode == ImportUpsert {
-		cmd = domain.UpsertAccount{App: app, UserID: row.UserID, Type: row.Type, Patch: row.Patch}
+		cmd = domain.UpsertAccount{App: app, UserID: row.UserID, Type: row.Type, Patch: row.Patch, At: at}
 	} else {
-		cmd = domain.CreateAccount{App: app, UserID: row.UserID, Type: row.Type, Profile: row.Patch.Values}
+		cmd = domain.CreateAccount{App: app, UserID: row.UserID, Type: row.Type, Profile: row.Patch.Values, At: at}
 	}
 	r.Result, r.Err = s.observed(ctx, req, cmd)
 	return r

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"slices"
 	"testing"
+	"time"
 
 	"rollcall/domain"
 	"rollcall/eventstore"
@@ -74,6 +75,27 @@ func TestAnImportAnswersEachRow(t *testing.T) {
 			t.Errorf("%+v", res)
 		}
 	})
+}
+
+func TestAccountsOfAnImportHaveTheOrderOfItsRowsHoweverSlowTheClock(t *testing.T) {
+	noon := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+	r := newRig(t, command.Options{Now: func() time.Time { return noon }})
+	r.do(t, "app", domain.CreateApp{App: "chat"})
+	const n = 300
+	rows := func(yield func(command.Row) bool) {
+		for i := range n {
+			if !yield(nicknamed(i+1, domain.UserID(fmt.Sprint("u", n-i)), "x")) {
+				return
+			}
+		}
+	}
+	last := noon.Add(-1)
+	for _, res := range r.importAll(t, "i", command.ImportCreate, rows) { // by line
+		if res.Err != nil || !res.Result.Account.CreatedAt.After(last) {
+			t.Fatalf("row %d was created at %s, the one before at %s (%v)", res.Line, res.Result.Account.CreatedAt, last, res.Err)
+		}
+		last = res.Result.Account.CreatedAt
+	}
 }
 
 func TestRowsOfOneAccountAreDecidedInTheirOrder(t *testing.T) {
