@@ -28,6 +28,9 @@ type Guest struct {
 	// Hears are the subjects of streams that it may subscribe to, with the wildcards of NATS, besides the answers to its
 	// requests. It hears what has been stored, not what has only been published.
 	Hears []string
+	// Consumers are the names of the pull consumers of the log that it may read by, whether or not they are there. Names are
+	// those of one guest alone, and consumers are made by the process: who may say how one is made leads messages anywhere.
+	Consumers []string
 }
 
 // Request leads from a subject of a guest to one of the process. Both may have the wildcard *, as often and in the same
@@ -64,6 +67,7 @@ type Authenticate func(user, password string) (Guest, bool)
 type authenticator struct {
 	user, password string
 	hook           Authenticate
+	door           bool // whether the log is elsewhere
 
 	// mu is held for reading while a client is let in, and for writing while one is thrown out, so that none
 	// is let in on the strength of what has just ended.
@@ -75,9 +79,9 @@ type authenticator struct {
 	exported map[string]bool
 }
 
-func newAuthenticator(hook Authenticate) *authenticator {
+func newAuthenticator(hook Authenticate, door bool) *authenticator {
 	return &authenticator{
-		user: "rollcall-" + rand.Text(), password: rand.Text() + rand.Text(), hook: hook,
+		user: "rollcall-" + rand.Text(), password: rand.Text() + rand.Text(), hook: hook, door: door,
 		accounts: make(map[string]*server.Account), exported: make(map[string]bool),
 	}
 }
@@ -110,6 +114,10 @@ func (a *authenticator) Check(c server.ClientAuthentication) bool {
 	guest, ok := a.hook(user, password)
 	if !ok {
 		return false
+	}
+	guest.Requests = slices.Clip(guest.Requests)
+	for _, name := range guest.Consumers {
+		guest.Requests = append(guest.Requests, consumerRequests(name, a.door)...)
 	}
 	account, err := a.account(guest)
 	if err != nil {

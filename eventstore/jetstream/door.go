@@ -67,7 +67,7 @@ func StartDoor(cfg DoorConfig) (*Door, error) {
 
 // startDoor starts a server with what all doors have in common.
 func startDoor(listen string, hook Authenticate, logger *slog.Logger, opts *server.Options) (*Door, error) {
-	d := &Door{listen: listen, auth: newAuthenticator(hook), log: &serverLog{log: logger}}
+	d := &Door{listen: listen, auth: newAuthenticator(hook, !opts.JetStream), log: &serverLog{log: logger}}
 	var err error
 	if opts.Host, opts.Port, err = hostPort(listen); err != nil {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"rollcall/eventstore/jetstream"
 	"rollcall/eventstore/storetest"
@@ -19,11 +20,17 @@ import (
 // newDoor starts a door to a deployment, which lets in whoever has the password "guest".
 func newDoor(t *testing.T, d *storetest.Deployment, guest jetstream.Guest) *jetstream.Door {
 	t.Helper()
+	return openDoor(t, d, func(_, password string) (jetstream.Guest, bool) { return guest, password == "guest" })
+}
+
+// openDoor starts a door to a deployment.
+func openDoor(t *testing.T, d *storetest.Deployment, hook jetstream.Authenticate) *jetstream.Door {
+	t.Helper()
 	door, err := jetstream.StartDoor(jetstream.DoorConfig{
 		Logger:       slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Listen:       "127.0.0.1:0",
 		Cluster:      jetstream.Cluster{URLs: d.LeafURLs(), User: "rollcall-door", Password: storetest.DoorPassword},
-		Authenticate: func(_, password string) (jetstream.Guest, bool) { return guest, password == "guest" },
+		Authenticate: hook,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -142,22 +149,35 @@ func TestALeafNodeOfADeploymentWritesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	door := newDoor(t, d, jetstream.Guest{})
-	inside, err := door.Connect() // as one who has broken into the process's NATS side
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer inside.Close()
+	r := newReading(t, nc, store, "")
+	door := newDoor(t, d, jetstream.Guest{Name: "bob", Consumers: []string{"of-bob"}})
+	inside := connectInside(t, door) // as one who has broken into the process's NATS side
+	other := connectInside(t, newDoor(t, d, jetstream.Guest{}))
 	heard := make(chan *nats.Msg, 100)
-	for _, subject := range []string{"accounts.>", "$SRV.PING"} {
-		if _, err := nc.ChanSubscribe(subject, heard); err != nil {
-			t.Fatal(err)
+	for _, c := range []*nats.Conn{nc, other} {
+		for _, subject := range []string{"accounts.>", "$SRV.PING"} {
+			if _, err := c.ChanSubscribe(subject, heard); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
-	for _, subject := range []string{"accounts.evt.shop.u.a", "accounts.cmd.shop.create", "$JS.API.STREAM.PURGE.ACCOUNTS", "$JS.API.STREAM.MSG.GET.KEYS", "$JS.API.INFO"} {
+	for _, subject := range []string{"accounts.evt.shop.u.a", "accounts.cmd.shop.create", "$JS.API.STREAM.PURGE.ACCOUNTS", "$JS.API.STREAM.MSG.GET.KEYS", "$JS.API.CONSUMER.CREATE.ACCOUNTS", "$JS.API.INFO"} {
 		if m, err := inside.Request(subject, nil, 300*time.Millisecond); err == nil {
 			t.Errorf("%s is answered with %s", subject, m.Data)
 		}
+	}
+	// It may read by consumers, but what it reads goes nowhere else.
+	for _, lead := range append(leads, "accounts.ingress.shop.create") {
+		if err := inside.PublishRequest("accounts.consumer.next.of-alice", lead, []byte(`{"batch":1,"no_wait":true}`)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bob, err := natsjs.New(storetest.Connect(t, door.URL(), nats.Token("guest")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fetch(t, bob, "of-bob", 3); !slices.Equal(got, []uint64{1, 2, 3}) {
+		t.Errorf("bob reads %v", got)
 	}
 	// What is permitted comes through, after all that went before it.
 	storetest.Eventually(t, "what may come through does", func() bool {
@@ -174,6 +194,20 @@ func TestALeafNodeOfADeploymentWritesNothing(t *testing.T) {
 			return false
 		}
 	})
+	if last, err := r.store.Last(t.Context()); err != nil || last != 3 {
+		t.Errorf("the log ends at %d, %v, want 3", last, err)
+	}
+}
+
+// connectInside connects as the process that has a door.
+func connectInside(t *testing.T, door *jetstream.Door) *nats.Conn {
+	t.Helper()
+	nc, err := door.Connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
 }
 
 func TestADoorSaysNothingInTheClearToAnAddressThatIsForTLS(t *testing.T) {
