@@ -7,6 +7,7 @@
 //
 // Commands come in through Ingress, wait in their stream, and are decided by what RunCommands routes, in the order that
 // precedenceOf tells; what becomes of them goes to Outcomes or DeadLetters. RPC answers requests.
+// LogConsumers makes the consumers by which auditors read the log.
 //
 // The package must never publish on the subjects of the log, decide what a command
 // leads to, or acknowledge a message on its own.

@@ -106,7 +106,7 @@ func (p *plant) authenticate(_, password string) (log.Guest, bool) {
 		return log.Guest{}, false
 	}
 	rights := messaging.RightsOf(who)
-	guest := log.Guest{Name: who.TokenID, Hears: rights.Hears}
+	guest := log.Guest{Name: who.TokenID, Hears: rights.Hears, Consumers: rights.Consumers}
 	for _, l := range rights.Requests {
 		guest.Requests = append(guest.Requests, log.Request(l))
 	}

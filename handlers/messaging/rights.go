@@ -12,6 +12,8 @@ type Rights struct {
 	// Hears are the subjects of streams that they subscribe to. What they hear is what has been stored, which the server tells on
 	// the same subject below eventstore.StoredPrefix.
 	Hears []string
+	// Consumers are the names of the consumers of the log that they may read by, see LogConsumers.
+	Consumers []string
 }
 
 // Lead leads from a subject that others publish on to one inside, the same when To is empty. Both have the same wildcards.
@@ -27,7 +29,7 @@ type Lead struct {
 //	read_accounts    request accounts.rpc.<app>.get
 //	export           publish accounts.cmd.<app>.export; hear accounts.export.<app>.>
 //	read_outcomes    hear accounts.outcome.<app>.>, and ask their stream for that of a command
-//	audit            hear accounts.evt.<app>.> and accounts.checkpoint
+//	audit            hear accounts.evt.<app>.> and accounts.checkpoint; request accounts.rpc.<app>.consume, and read by the consumers that it makes
 //	operate          all of it in all applications; hear accounts.dead.>; see the services on $SRV.>
 func RightsOf(p access.Principal) Rights {
 	app, below := p.App, p.App+".>"
@@ -62,6 +64,8 @@ func RightsOf(p access.Principal) Rights {
 	}
 	if may(access.Audit) {
 		r.Hears = append(r.Hears, eventPrefix+below, checkpointSubject)
+		rpc(verbConsume)
+		r.Consumers = consumersOf(p.TokenID)
 	}
 	if p.May(access.Operate, "") {
 		r.Hears = append(r.Hears, deadPrefix+">")

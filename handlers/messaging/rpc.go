@@ -22,8 +22,11 @@ import (
 	"rollcall/handlers/wire"
 )
 
-// verbGet is the request that shows an account.
-const verbGet = "get"
+// What is requested besides commands.
+const (
+	verbGet     = "get"     // shows an account
+	verbConsume = "consume" // makes a consumer of the log
+)
 
 // Headers of answers.
 const (
@@ -45,14 +48,22 @@ type Queries interface {
 	Wrote(position uint64)
 }
 
+// Consumers makes the consumers of auditors, see LogConsumers.
+type Consumers interface {
+	Stream() string
+	Open(ctx context.Context, tokenID string, app domain.AppID, o ConsumerOrder) (consumer string, last uint64, err error)
+	Remove(ctx context.Context, tokenID string) error
+}
+
 // RPCConfig tells what answers requests. All members are needed but Version, Timeout, Observe and Logger.
 type RPCConfig struct {
-	Commands intake.Commands
-	Queries  Queries
-	Identify Identify
-	NewID    func() string // of a command that comes without an id
-	Version  string        // of the service, in the form of semantic versions
-	Timeout  time.Duration // of a request: 30 s
+	Commands  intake.Commands
+	Queries   Queries
+	Consumers Consumers
+	Identify  Identify
+	NewID     func() string // of a command that comes without an id
+	Version   string        // of the service, in the form of semantic versions
+	Timeout   time.Duration // of a request: 30 s
 	// Observe, if set, is told that a request begins, with the trace context of its header where that is valid. The context that it returns is
 	// that of the work, the trace context takes the place of the request's, and the function is called at the end, with
 	// the code of the answer's problem, empty when there is none. It is called concurrently.
@@ -67,18 +78,18 @@ type RPC struct {
 	codes wire.Codes
 	slots chan struct{}
 	work  sync.WaitGroup
-	stats [4]endpointStats
+	stats [5]endpointStats
 }
 
 // endpointStats are figures of an endpoint. Those of package micro do not see what a handler does in a goroutine.
 type endpointStats struct{ errors, took atomic.Int64 }
 
-var rpcVerbs = [...]string{string(intake.Create), string(intake.Edit), string(intake.Delete), verbGet}
+var rpcVerbs = [...]string{string(intake.Create), string(intake.Edit), string(intake.Delete), verbGet, verbConsume}
 
 // NewRPC returns what answers requests on a connection, once it runs.
 func NewRPC(nc *nats.Conn, cfg RPCConfig) (*RPC, error) {
-	if cfg.Commands == nil || cfg.Queries == nil || cfg.Identify == nil || cfg.NewID == nil {
-		return nil, errors.New("requests need Commands, Queries, Identify and NewID")
+	if cfg.Commands == nil || cfg.Queries == nil || cfg.Consumers == nil || cfg.Identify == nil || cfg.NewID == nil {
+		return nil, errors.New("requests need Commands, Queries, Consumers, Identify and NewID")
 	}
 	if cfg.Observe == nil {
 		cfg.Observe = func(ctx context.Context, _, trace string) (context.Context, string, func(domain.Code)) {
@@ -95,7 +106,7 @@ func NewRPC(nc *nats.Conn, cfg RPCConfig) (*RPC, error) {
 // Run answers requests until ctx ends, and then finishes those that have arrived. Instances share the work.
 func (r *RPC) Run(ctx context.Context) error {
 	service, err := micro.AddService(r.nc, micro.Config{
-		Name: rpcService, Version: semanticVersion(r.Version), Description: "Accounts of applications: create, edit, delete, get.",
+		Name: rpcService, Version: semanticVersion(r.Version), Description: "Accounts of applications: create, edit, delete, get; consumers of their events: consume.",
 		QueueGroup: rpcService, StatsHandler: r.endpointStats,
 	})
 	if err != nil {
@@ -218,8 +229,11 @@ func (r *RPC) answer(ctx context.Context, in request) (answerTo, error) {
 		return answerTo{}, wire.Refuse(wire.CodeUnauthenticated, "the request was not sent with a token of this service")
 	}
 	action := intake.Verb(in.verb).Action()
-	if in.verb == verbGet {
+	switch in.verb {
+	case verbGet:
 		action = access.ReadAccounts
+	case verbConsume:
+		action = access.Audit
 	}
 	if err := who.Authorize(action, string(in.app)); err != nil {
 		return answerTo{}, err
@@ -227,8 +241,11 @@ func (r *RPC) answer(ctx context.Context, in request) (answerTo, error) {
 	if len(in.data) > maxCommandBody {
 		return answerTo{}, wire.Refuse(wire.CodeTooLarge, "the request is larger than %d bytes", maxCommandBody)
 	}
-	if in.verb == verbGet {
+	switch in.verb {
+	case verbGet:
 		return r.get(ctx, in)
+	case verbConsume:
+		return r.consume(ctx, who, in)
 	}
 	return r.write(ctx, who, in)
 }

@@ -28,7 +28,7 @@ import (
 func (p *plant) answer(t *testing.T, commands intake.Commands) (stop func()) {
 	t.Helper()
 	rpc, err := messaging.NewRPC(p.js.Conn(), messaging.RPCConfig{
-		Commands: commands, Queries: fromLog{p}, Identify: p.identify, Version: "v1.2.3", NewID: func() string { return ulid.Make().String() },
+		Commands: commands, Queries: fromLog{p}, Consumers: messaging.NewLogConsumers(p.js, "ACCOUNTS"), Identify: p.identify, Version: "v1.2.3", NewID: func() string { return ulid.Make().String() },
 	})
 	must(t, err)
 	stop = run(t, rpc.Run)
@@ -282,10 +282,10 @@ func TestTheServiceIsSeenAsRollcallWithItsEndpoints(t *testing.T) {
 	for _, e := range info.Endpoints {
 		subjects[e.Name] = e.Subject
 	}
-	if info.Name != "rollcall" || info.Version != "1.2.3" || len(subjects) != 4 {
+	if info.Name != "rollcall" || info.Version != "1.2.3" || len(subjects) != 5 {
 		t.Errorf("the service is %+v", info)
 	}
-	for _, verb := range []string{"create", "edit", "delete", "get"} {
+	for _, verb := range []string{"create", "edit", "delete", "get", "consume"} {
 		if subjects[verb] != "accounts.rpc.*."+verb {
 			t.Errorf("the endpoint %s is at %q", verb, subjects[verb])
 		}

@@ -42,7 +42,7 @@ func stuckUntil(ctx context.Context) error {
 func TestARequestThatTheServiceGivesUpIsAnsweredAsUnavailable(t *testing.T) {
 	js := newNode(t).connect(t)
 	rpc, err := messaging.NewRPC(js.Conn(), messaging.RPCConfig{
-		Commands: stuck{}, Queries: stuck{}, NewID: func() string { return "id" }, Timeout: time.Millisecond,
+		Commands: stuck{}, Queries: stuck{}, Consumers: messaging.NewLogConsumers(js, "ACCOUNTS"), NewID: func() string { return "id" }, Timeout: time.Millisecond,
 		Identify: func(nats.Header) (access.Principal, error) {
 			return access.Principal{TokenID: "t", Name: "orders", Role: access.Operator}, nil
 		},

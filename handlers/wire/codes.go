@@ -37,6 +37,8 @@ const (
 	CodeListNotFound    domain.Code = "list_not_found"
 	CodeListInUse       domain.Code = "list_in_use"
 	CodeMalformedRow    domain.Code = "malformed_row"
+	CodeConsumerExists  domain.Code = "consumer_exists"
+	CodeConsumerLimit   domain.Code = "consumer_limit_reached"
 
 	// Codes of downloads, which package files answers with.
 	CodeInvalidSignature domain.Code = "invalid_signature"
@@ -89,6 +91,8 @@ func NewCodes(commandID string) Codes {
 		{intake.CodeNoDeadLetter, 404, "There is no such dead command"},
 		{access.CodeTokenNotFound, 404, "There is no such token"},
 		{CodeListNotFound, 404, "There is no such account list"},
+		{CodeConsumerExists, 409, "The consumer reads something else"},
+		{CodeConsumerLimit, 409, "The token has all of its consumers"},
 		{CodeListInUse, 409, "The account list is in use"},
 		{audit.CodeNoEvent, 404, "No event is about such an account"},
 		{audit.CodeErased, 410, "What the account held has been erased"},

@@ -36,7 +36,7 @@ func TestTheServiceAcceptsTheExamplesOfTheDocument(t *testing.T) {
 	if read, _ := r.request(t, "$JS.API.DIRECT.GET.OUTCOMES.accounts.outcome.demo.never-sent", message{}); read != "noOutcome" {
 		t.Errorf("the outcome of nothing is read as %s", read)
 	}
-	for _, verb := range []string{"create", "edit", "get", "delete"} {
+	for _, verb := range []string{"create", "edit", "get", "delete", "consume"} {
 		subject := "accounts.rpc.demo." + verb
 		for _, e := range examples(t, r.document, verb+"Request") {
 			if name, answer := r.request(t, subject, e); name == "problem" {
@@ -68,7 +68,7 @@ func TestTheServiceUnderstandsNoMemberThatTheDocumentDoesNotDescribe(t *testing.
 func TestWhatTheDocumentNeedsTheServiceNeeds(t *testing.T) {
 	r := newRig(t)
 	needed := 0
-	for _, verb := range []string{"create", "edit", "get", "delete"} {
+	for _, verb := range []string{"create", "edit", "get", "delete", "consume"} {
 		for _, e := range examples(t, r.document, verb+"Request") {
 			for _, b := range without(t, e.body) {
 				m := message{body: b}

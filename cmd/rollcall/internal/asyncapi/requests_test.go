@@ -58,6 +58,16 @@ func requests() []asked {
 		ok("delete", `{"user_ids": ["nobody"]}`, "deletions"),
 		ok("create", `{"user_id": "a"}`, "account"),
 		ok("delete", `{"user_id": "a"}`, "deleted"),
+		ok("consume", `{"name": "one"}`, "consumer"),
+		ok("consume", `{"name": "two", "user_id": "a", "from": 1}`, "consumer"),
+		ok("consume", `{"name": "three", "from": "2026-01-31T12:00:00Z", "anew": false}`, "consumer"),
+		no("consume", `{"name": "four"}`, "consumer_limit_reached", ""),
+		no("consume", `{"name": "one", "user_id": "a"}`, "consumer_exists", ""),
+		ok("consume", `{"name": "one", "user_id": "a", "anew": true}`, "consumer"),
+		no("consume", `{"name": "one", "from": 1000000}`, "position_ahead", ""),
+		no("consume", `{"name": "one", "type": "account.deleted"}`, "validation_failed", "unknown_field"),
+		no("consume", `{"from": 1}`, "validation_failed", "required"),
+		no("consume", `{"name": "One"}`, "validation_failed", "invalid_value"),
 	}
 }
 

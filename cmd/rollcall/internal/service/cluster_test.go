@@ -64,7 +64,8 @@ func TestInstancesOnAClusterServeOneLogAndTakeOverFromEachOther(t *testing.T) {
 			t.Errorf("it is not ready: %v", err)
 		}
 	}
-	producer := tokensOf(t, first)["producer"]
+	tokens := tokensOf(t, first)
+	producer := tokens["producer"]
 
 	heard, err := guest(t, first, producer).SubscribeSync("accounts.outcome.demo.>")
 	if err != nil {
@@ -83,8 +84,21 @@ func TestInstancesOnAClusterServeOneLogAndTakeOverFromEachOther(t *testing.T) {
 		t.Errorf("an outcome that is not there is %v (%v)", m, err)
 	}
 
-	// The one that started first leads. When it stops, the other decides on.
+	reader := consume(t, guest(t, first, tokens["auditor"]), `{"name": "archive"}`)
+	read := fetch(t, reader, 2, 2)
+
+	// The one that started first leads. When it stops, the other decides on, and an auditor reads on there.
 	stop(t, first)
+	js, err := natsjs.New(guest(t, second, tokens["auditor"]))
+	if err == nil {
+		reader, err = js.Consumer(t.Context(), "ACCOUNTS", reader.CachedInfo().Name)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if next := fetch(t, reader, 1, 1)[0].position; next <= read[1].position || read[1].position <= read[0].position {
+		t.Errorf("an auditor has read %v and goes on at %d", positionsOf(read), next)
+	}
 	mine, err := nc.SubscribeSync("accounts.outcome.demo.>")
 	if err != nil {
 		t.Fatal(err)

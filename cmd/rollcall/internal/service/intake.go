@@ -53,6 +53,7 @@ func (s *Service) runIntake() error {
 			Decide: s.metrics.decided(s.cfg.Tracing.Decide(s.intake.Decide)), Bury: s.metrics.bury(s.intake.Bury), DeadLetters: s.dead, Logger: s.logger,
 		})
 	}))
+	s.run("the removal of consumers of revoked tokens", s.removeConsumers)
 	if s.doorConn == nil {
 		return nil
 	}
@@ -62,7 +63,7 @@ func (s *Service) runIntake() error {
 		return err
 	}
 	requests, err := messaging.NewRPC(s.doorConn, messaging.RPCConfig{
-		Commands: s.commands, Queries: s.queries, Identify: identify, Version: s.cfg.Version, Logger: s.logger,
+		Commands: s.commands, Queries: s.queries, Consumers: s.consumers, Identify: identify, Version: s.cfg.Version, Logger: s.logger,
 		NewID: func() string { return ulid.Make().String() }, Observe: s.observeRequest,
 	})
 	if err != nil {

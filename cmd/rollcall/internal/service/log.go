@@ -49,7 +49,11 @@ func (s *Service) startLog(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.tokens = access.New(tokens, s.operatorToken, access.Options{Logger: s.logger, Revoked: s.throwOut})
+	s.consumers = messaging.NewLogConsumers(s.js, jetstream.DefaultStream)
+	s.tokens = access.New(tokens, s.operatorToken, access.Options{Logger: s.logger, Revoked: func(tokenID string) {
+		s.throwOut(tokenID)
+		s.revoked(tokenID)
+	}})
 	gate.open(s.tokens)
 	return nil
 }

@@ -35,7 +35,7 @@ func (g *gate) authenticate(user, password string) (jetstream.Guest, bool) {
 		return jetstream.Guest{}, false
 	}
 	rights := messaging.RightsOf(who)
-	guest := jetstream.Guest{Name: who.TokenID, Hears: rights.Hears}
+	guest := jetstream.Guest{Name: who.TokenID, Hears: rights.Hears, Consumers: rights.Consumers}
 	for _, l := range rights.Requests {
 		guest.Requests = append(guest.Requests, jetstream.Request(l))
 	}

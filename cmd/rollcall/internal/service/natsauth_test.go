@@ -22,13 +22,13 @@ import (
 var natsTable = map[string]struct{ publish, hear string }{
 	"operator": {
 		"accounts.cmd.demo.create accounts.cmd.demo.edit accounts.cmd.demo.delete accounts.cmd.demo.export accounts.cmd.other.create accounts.cmd.other.export " +
-			"accounts.rpc.demo.create accounts.rpc.demo.edit accounts.rpc.demo.delete accounts.rpc.demo.get accounts.rpc.other.create accounts.rpc.other.get " +
+			"accounts.rpc.demo.create accounts.rpc.demo.edit accounts.rpc.demo.delete accounts.rpc.demo.get accounts.rpc.other.create accounts.rpc.other.get accounts.rpc.demo.consume accounts.rpc.other.consume " +
 			"$JS.API.DIRECT.GET.OUTCOMES.accounts.outcome.demo.x $JS.API.DIRECT.GET.OUTCOMES.accounts.outcome.other.x $SRV.PING",
 		"accounts.evt.> accounts.outcome.demo.> accounts.outcome.other.> accounts.evt.demo.> accounts.evt.other.> accounts.export.demo.> accounts.export.other.> accounts.dead.>",
 	},
 	"admin": {
 		"accounts.cmd.demo.create accounts.cmd.demo.edit accounts.cmd.demo.delete accounts.cmd.demo.export " +
-			"accounts.rpc.demo.create accounts.rpc.demo.edit accounts.rpc.demo.delete accounts.rpc.demo.get $JS.API.DIRECT.GET.OUTCOMES.accounts.outcome.demo.x",
+			"accounts.rpc.demo.create accounts.rpc.demo.edit accounts.rpc.demo.delete accounts.rpc.demo.get accounts.rpc.demo.consume $JS.API.DIRECT.GET.OUTCOMES.accounts.outcome.demo.x",
 		"accounts.outcome.demo.> accounts.evt.demo.> accounts.export.demo.>",
 	},
 	"producer": {
@@ -38,14 +38,14 @@ var natsTable = map[string]struct{ publish, hear string }{
 	},
 	"viewer":   {"accounts.rpc.demo.get", ""},
 	"exporter": {"accounts.cmd.demo.export $JS.API.DIRECT.GET.OUTCOMES.accounts.outcome.demo.x", "accounts.outcome.demo.> accounts.export.demo.>"},
-	"auditor":  {"", "accounts.evt.demo.>"},
+	"auditor":  {"accounts.rpc.demo.consume", "accounts.evt.demo.>"},
 }
 
 // neverPublished and neverHeard are for nobody.
 var (
 	neverPublished = strings.Fields("accounts.evt.demo.u.x accounts.evt.demo.app accounts.ingress.demo.create accounts.outcome.demo.x accounts.dead.demo accounts.key.x " +
 		"accounts.export.demo.x.completed accounts.exportjob.demo.x stored.accounts.evt.demo.u.x $KV.ROLLCALL_TOKENS.x $JS.API.INFO $JS.API.STREAM.PURGE.ACCOUNTS " +
-		"$JS.API.STREAM.MSG.GET.ACCOUNTS $JS.API.STREAM.MSG.GET.KEYS $JS.API.CONSUMER.CREATE.ACCOUNTS $JS.API.CONSUMER.CREATE.COMMANDS $JS.ACK.COMMANDS.x $SYS.REQ.SERVER.PING anything")
+		"$JS.API.STREAM.MSG.GET.ACCOUNTS $JS.API.STREAM.MSG.GET.KEYS $JS.API.CONSUMER.CREATE.ACCOUNTS $JS.API.CONSUMER.CREATE.COMMANDS $JS.API.CONSUMER.INFO.ACCOUNTS.x $JS.API.CONSUMER.MSG.NEXT.ACCOUNTS.x $JS.ACK.ACCOUNTS.x.1.1.1.1.1 accounts.consumer.next.x $JS.ACK.COMMANDS.x $SYS.REQ.SERVER.PING anything")
 	neverHeard = strings.Fields("> accounts.> accounts.cmd.demo.> accounts.ingress.> accounts.rpc.> accounts.key.> stored.> _ROLLCALL.> $JS.> $KV.> $SYS.> $SRV.>")
 )
 

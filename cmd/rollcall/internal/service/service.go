@@ -61,6 +61,8 @@ type Service struct {
 	db            *postgres.DB // that the list is in, nil where it is a file
 	rebuilds      *rebuilds    // nil where the list is a file
 	tokens        *access.Service
+	consumers     *messaging.LogConsumers
+	ended         chan string // ids of tokens that have been revoked
 	operatorToken string
 	state         *messaging.State // how far what follows something has come
 	reactor       *erasure.Reactor
@@ -99,7 +101,7 @@ func Start(ctx context.Context, cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{cfg: cfg, logger: cfg.Logger, started: time.Now(), metrics: newMetrics(cfg.Version), followed: newGroup()}
+	s := &Service{cfg: cfg, logger: cfg.Logger, started: time.Now(), metrics: newMetrics(cfg.Version), followed: newGroup(), ended: make(chan string, maxEnded)}
 	if err := s.start(ctx); err != nil {
 		return nil, errors.Join(err, s.release())
 	}
