@@ -15,6 +15,7 @@ type auditCmd struct {
 	remote
 
 	Replay     auditReplayCmd     `cmd:"" help:"Read the events of an application, as the log keeps them."`
+	Consumer   auditConsumerCmd   `cmd:"" help:"Make a consumer by which an auditor reads the events over NATS."`
 	State      auditStateCmd      `cmd:"" help:"Show an account as it was."`
 	Verify     auditVerifyCmd     `cmd:"" help:"Prove that the log is what was signed, or name the first entry that is not."`
 	Checkpoint auditCheckpointCmd `cmd:"" help:"Print a signed checkpoint of the log."`

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -148,6 +149,51 @@ func TestAReplayGoesOnWhereItsFileEndsAndToASubject(t *testing.T) {
 	for _, wrong := range []string{"file:", "nats:", "ftp:x", "nats:a.*"} {
 		if code, _, _ := rollcall(t, env, "", "audit", "replay", "--to", wrong); code != exitUsage {
 			t.Errorf("--to %s: status %d, want %d", wrong, code, exitUsage)
+		}
+	}
+}
+
+func TestAnAuditorReadsByTheConsumerThatWasMade(t *testing.T) {
+	p, api := running(t)
+	if _, err := api.CreateAccount(t.Context(), "demo", map[string]any{"user_id": "ann", "nickname": "앤"}); err != nil {
+		t.Fatal(err)
+	}
+	secrets := make(map[string]string)
+	for _, role := range []string{"auditor", "viewer"} {
+		token, err := api.CreateToken(t.Context(), role, role, "demo")
+		if err != nil {
+			t.Fatal(err)
+		}
+		secrets[role] = token.Secret
+	}
+	env := p.env()
+	consume := func(want int, token string, args ...string) (out, errs string) {
+		t.Helper()
+		env["ROLLCALL_TOKEN"] = token
+		code, out, errs := rollcall(t, env, "", append([]string{"audit", "consumer", "--nats", p.nats}, args...)...)
+		if code != want {
+			t.Errorf("%v: status %d, want %d: %s", args, code, want, errs)
+		}
+		return out, errs
+	}
+	out, _ := consume(exitDone, secrets["auditor"], "archive", "--output", "json")
+	var made struct{ Stream, Consumer string }
+	if err := json.Unmarshal([]byte(out), &made); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	read := exec.Command(natsCommand(t), "--server", p.nats, "--token", secrets["auditor"], "consumer", "next", made.Stream, made.Consumer, "--count", "3", "--raw")
+	read.Env = append(os.Environ(), "HOME="+t.TempDir())
+	events, err := read.CombinedOutput()
+	if err != nil || strings.Count(string(events), `"specversion"`) != 3 || strings.Contains(string(events), "앤") {
+		t.Errorf("%v:\n%s", err, events)
+	}
+	consume(exitDone, "", "archive", "--user", "ann", "--from", "2020-01-01T00:00:00Z", "--anew") // the operator, on this machine
+	consume(exitRefused, secrets["auditor"], "archive", "--user", "ann")
+	consume(exitRefused, secrets["auditor"], "archive", "--from", "yesterday")
+	consume(exitUsage, secrets["auditor"])
+	for token, why := range map[string]string{secrets["viewer"]: "forbidden", "rct_wrong": "unauthenticated"} {
+		if _, errs := consume(exitRefused, token, "archive"); !strings.Contains(errs, why) {
+			t.Errorf("it says %s, want %s", errs, why)
 		}
 	}
 }

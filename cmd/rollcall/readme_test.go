@@ -115,6 +115,7 @@ func checkNATSTour(t *testing.T, p *process, printed string) {
 		"Stored in Stream: COMMANDS", `"type":"command.accepted.v1","subject":"accounts.outcome.demo.c1"`, // heard
 		"Rollcall-Error-Code: account_exists", `"subject":"accounts.outcome.demo.c3"`, // read
 		"All Services", "accounts.rpc.*.create",
+		`"subject":"accounts.evt.demo.app"`, // read by a consumer
 	} {
 		if !strings.Contains(printed, want) {
 			t.Errorf("the tour over NATS does not print %s:\n%s", want, printed)

@@ -29,20 +29,25 @@ func (r *remote) AfterApply(ctx *kong.Context) error {
 
 // client returns a client with the rights of the token.
 func (r *remote) client() (*client.Client, error) {
-	token := r.Token
-	if token == "" && onThisMachine(r.Server) {
-		// The file is for whoever may read it. Where it cannot be read, the service
-		// will ask for a token.
-		b, err := os.ReadFile(filepath.Join(r.Data, "operator.token"))
-		if err == nil {
-			token = strings.TrimSpace(string(b))
-		}
-	}
-	c, err := client.New(r.Server, token)
+	c, err := client.New(r.Server, r.tokenFor(r.Server))
 	if err != nil {
 		return nil, usage("--server: %v", err)
 	}
 	return c, nil
+}
+
+// tokenFor returns the token for a service at an address.
+func (r *remote) tokenFor(address string) string {
+	if r.Token != "" || !onThisMachine(address) {
+		return r.Token
+	}
+	// The file is for whoever may read it. Where it cannot be read, the service
+	// will ask for a token.
+	b, err := os.ReadFile(filepath.Join(r.Data, "operator.token"))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
 }
 
 // onThisMachine tells whether an address is of loopback. The operator's token is never sent
