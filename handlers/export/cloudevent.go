@@ -42,7 +42,8 @@ type cloudEvent struct {
 
 // eventData holds the data of all types of events; each writes its own members.
 type eventData struct {
-	JobID string `json:"job_id"`
+	JobID   string `json:"job_id"`
+	Rebuild int    `json:"rebuild,omitempty"`
 
 	Format      Format          `json:"format,omitempty"`
 	Compression Compression     `json:"compression,omitempty"`
@@ -89,10 +90,10 @@ type progressData struct {
 // data holds job_id and, by type: of requested the spec, with as_of as a position and as_of_time where a time was told, without the text that its filter searches
 // for unless it is sealed; of started the attempt and, once it is known, the position; of interrupted the attempts that count and the reason; of
 // progressed the progress, position and erased_until; of completed position, erased_until, format, rows,
-// bytes, sha256, download_url, manifest_url and expires_at; of failed and expired the reason; of recalled
-// the position of the deletion.
+// bytes, sha256, download_url, manifest_url and expires_at; of failed and expired the reason; of recalled and withdrawn
+// the position of the deletion and the reason. Once the file has been withdrawn all have rebuild, which counts how often.
 func MarshalEvent(e Event) ([]byte, error) {
-	d := eventData{JobID: e.Job, Position: e.Position, ErasedUntil: e.ErasedUntil, Reason: e.Reason}
+	d := eventData{JobID: e.Job, Rebuild: e.Rebuild, Position: e.Position, ErasedUntil: e.ErasedUntil, Reason: e.Reason}
 	switch e.Type {
 	case Requested:
 		d.Format, d.Compression, d.UserIDs = e.Spec.Format, e.Spec.Compression, e.Spec.UserIDs
@@ -146,7 +147,7 @@ func UnmarshalEvent(b []byte) (Event, error) {
 	e := Event{
 		ID: c.ID, Type: EventType(name), App: domain.AppID(c.App), Job: d.JobID, Time: c.Time, Actor: c.Actor,
 		CommandID: c.CommandID, CausationID: c.CausationID, CorrelationID: c.CorrelationID, TraceParent: c.TraceParent,
-		MinPosition: d.MinPosition, Attempt: d.Attempt, Position: d.Position, ErasedUntil: d.ErasedUntil, Reason: d.Reason,
+		MinPosition: d.MinPosition, Rebuild: d.Rebuild, Attempt: d.Attempt, Position: d.Position, ErasedUntil: d.ErasedUntil, Reason: d.Reason,
 	}
 	switch e.Type {
 	case Requested:

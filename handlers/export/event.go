@@ -13,7 +13,8 @@ type EventType string
 // finish it, whichever comes first; expired tells that the file of a completed
 // job is gone. Recalled tells that an account was deleted while a file that may hold it was
 // being written, which must then not be handed out. Interrupted tells that an attempt ended without
-// its own fault; the job is queued again.
+// its own fault; the job is queued again. Withdrawn tells that the file of a completed job is gone because it may hold an account that has
+// been deleted since; the job is queued again, and is completed once more when the file is rebuilt without the account.
 const (
 	Requested  EventType = "requested"
 	Started    EventType = "started"
@@ -25,6 +26,7 @@ const (
 	Recalled   EventType = "recalled"
 
 	Interrupted EventType = "interrupted"
+	Withdrawn   EventType = "withdrawn"
 )
 
 // Event is one event in the life of a job. Which members of it are set is told
@@ -45,12 +47,13 @@ type Event struct {
 	KeyID       string     // requested: the key that SealedText is sealed with; empty for none
 	SealedText  []byte     // requested: what the filter searches for
 	MinPosition uint64     // requested: the end of the log when the job was ordered
+	Rebuild     int        // how often the file had been withdrawn; withdrawn: this time included
 	Attempt     int        // started: its number; interrupted: how many attempts count so far
 	Progress    Progress   // progressed
-	Position    uint64     // started, once it is known, progressed, completed: what the file shows; recalled: of the deletion
+	Position    uint64     // started, once it is known, progressed, completed: what the file shows; recalled, withdrawn: of the deletion
 	ErasedUntil uint64     // progressed, completed: accounts that were deleted up to this position are left out
 	Result      FileResult // completed
-	Reason      string     // failed, interrupted, expired: for people
+	Reason      string     // failed, interrupted, expired, recalled, withdrawn: for people
 }
 
 // FileResult tells what the file of a completed job is and where it is fetched.

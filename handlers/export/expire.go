@@ -25,23 +25,27 @@ const (
 	orphanAge = 10 * time.Minute
 )
 
-// expire removes the file of a completed job and then tells so. It may be repeated.
+// expire removes the file of a job that is completed, or being rebuilt, and then tells so. It may be repeated. errSettled means that the job is not as it was.
 func (s *Service) expire(ctx context.Context, j Job, reason string) error {
-	if err := s.remove(ctx, j.File()); err != nil {
+	if j.Status != StatusCompleted {
+		if err := s.removeParts(ctx, j); err != nil {
+			return err
+		}
+	} else if err := s.remove(ctx, j.File()); err != nil {
 		return fmt.Errorf("remove the file of export %s: %w", j.ID, err)
 	}
-	e := s.event(Expired, j)
-	e.Reason = reason
-	if _, err := s.cfg.Events.Publish(ctx, e, true); err != nil && !errors.Is(err, ErrExists) {
+	_, err := s.tell(ctx, j.App, j.ID, func(now Job) (Event, error) {
+		if now.Rebuilds != j.Rebuilds || now.Status != StatusCompleted && (now.Status.Finished() || now.Rebuilds == 0) {
+			return Event{}, errSettled
+		}
+		e := s.event(Expired, now)
+		e.Reason = reason
+		return e, nil
+	})
+	if err != nil {
 		return fmt.Errorf("tell that export %s has expired: %w", j.ID, err)
 	}
 	return nil
-}
-
-func (s *Service) expireLogged(ctx context.Context, j Job, reason string) {
-	if err := s.expire(ctx, j, reason); err != nil && ctx.Err() == nil {
-		s.cfg.Logger.Warn("a file is removed by the next sweep", "app", j.App, "job", j.ID, "error", err)
-	}
 }
 
 // Sweep removes files that have reached the end of their life, that may hold a
@@ -53,19 +57,19 @@ func (s *Service) Sweep(ctx context.Context) error {
 	}
 	now := s.cfg.Now()
 	var errs []error
-	for _, j := range s.index.collect("", func(j Job) bool {
-		return j.mustExpire() || j.Status == StatusCompleted && !now.Before(j.ExpiresAt)
-	}) {
-		reason := reasonAge
-		if j.mustExpire() {
-			reason = reasonErased
+	for _, j := range s.index.collect("", func(j Job) bool { return j.mustErase() || j.isPast(now) }) {
+		var err error
+		if j.mustErase() {
+			err = s.erase(ctx, j, j.recalled)
+		} else {
+			err = s.expire(ctx, j, reasonAge)
 		}
-		errs = append(errs, s.expire(ctx, j, reason))
+		errs = append(errs, unlessSettled(err))
 	}
 	for _, j := range s.index.collect("", func(j Job) bool {
-		return !j.Status.Finished() && now.Sub(j.lastEvent) >= stuckAfter
+		return !j.Status.Finished() && !j.isPast(now) && now.Sub(j.lastEvent) >= stuckAfter
 	}) {
-		errs = append(errs, s.cfg.Queue.Enqueue(ctx, j.App, j.ID))
+		errs = append(errs, s.cfg.Queue.Enqueue(ctx, j.App, j.ID, j.Rebuilds))
 	}
 	orphaned := func(f StoredFile) bool {
 		return f.Modified.Before(s.started) || now.Sub(f.Modified) >= orphanAge
@@ -95,6 +99,7 @@ func (s *Service) removeOrphans(ctx context.Context, app domain.AppID, test func
 			continue
 		case job.Status == StatusCompleted && job.has(f.Name):
 			continue
+		case job.had(f.Name): // whoever withdrew it did not come to remove it
 		case isPart && !job.mayUse(p.version): // whoever writes it will not need it either
 		case isPart:
 			continue
@@ -116,48 +121,63 @@ type Deletion struct {
 // Forget removes what exports still hold of deleted accounts of an application. A file of the
 // application that shows a position before a deletion, and that does not
 // leave the account out by its user ids, is removed before Forget returns, and its job
-// expires. So is a file that belongs to no completed job and that no attempt in this process is writing. A job that
+// expires or is queued again, as Config.OnDelete says. So is a file that belongs to no completed job and that no attempt in this process is writing. A job that
 // is running is marked, so that it begins anew without the account. It may be repeated. One instance at a time calls it, as the one reactor to deletions.
 func (s *Service) Forget(ctx context.Context, app domain.AppID, deletions ...Deletion) error {
 	s.forgetting.Lock() // a mark of a later deletion must not be replaced by one of an earlier
 	defer s.forgetting.Unlock()
-	var errs []error
-	for _, d := range deletions {
-		errs = append(errs, s.forget(ctx, app, d))
+	err := s.forget(ctx, app, deletions)
+	for errors.Is(err, errSettled) && ctx.Err() == nil {
+		err = s.forget(ctx, app, deletions)
 	}
 	all := func(StoredFile) bool { return true }
-	return errors.Join(append(errs, s.removeOrphans(ctx, app, all))...)
+	return errors.Join(err, s.removeOrphans(ctx, app, all))
 }
 
-// forget removes or marks the files of completed and running jobs.
-func (s *Service) forget(ctx context.Context, app domain.AppID, d Deletion) error {
+// forget removes or marks the files of completed and running jobs, each once for all deletions.
+func (s *Service) forget(ctx context.Context, app domain.AppID, deletions []Deletion) error {
 	if err := s.catchUp(ctx); err != nil {
-		return fmt.Errorf("look for exports of %s: %w", d.User, err)
+		return fmt.Errorf("look for exports of deleted accounts of %s: %w", app, err)
 	}
 	jobs := s.index.collect(app, func(j Job) bool {
-		switch {
-		case j.Status == StatusCompleted:
-			return j.erasedUntil < d.Position
-		case !j.Status.Finished() && !j.StartedAt.IsZero():
-			// While it is not known what it leaves out it may be less.
-			return j.erasedUntil < d.Position && j.recalled < d.Position
-		}
-		return false // a job that was never begun takes a position behind the deletion
+		// One that was never begun takes a position behind the deletions.
+		return j.Status == StatusCompleted || !j.Status.Finished() && !j.StartedAt.IsZero()
 	})
 	var errs []error
 	for _, j := range jobs {
-		mayHold, err := s.mayHold(ctx, j, d.User)
+		deletedAt, err := s.latestHeld(ctx, j, deletions)
 		switch {
 		case err != nil:
 			errs = append(errs, err)
-		case !mayHold:
+		case deletedAt == 0:
 		case j.Status == StatusCompleted:
-			errs = append(errs, s.expire(ctx, j, reasonErased))
+			errs = append(errs, s.erase(ctx, j, deletedAt))
 		default:
-			errs = append(errs, s.recall(ctx, j, d.Position))
+			errs = append(errs, s.recall(ctx, j, deletedAt))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// latestHeld returns the position of the latest deletion of an account that a job's file may hold, or come to hold; zero for none.
+func (s *Service) latestHeld(ctx context.Context, j Job, deletions []Deletion) (latest uint64, err error) {
+	known := j.erasedUntil // zero while it is not known what the file leaves out: it may be less
+	if j.Status != StatusCompleted {
+		known = max(known, j.recalled)
+	}
+	for _, d := range deletions {
+		if d.Position <= max(known, latest) {
+			continue
+		}
+		mayHold, err := s.mayHold(ctx, j, d.User)
+		if err != nil {
+			return 0, err
+		}
+		if mayHold {
+			latest = d.Position
+		}
+	}
+	return latest, nil
 }
 
 // catchUp waits until the index has seen all events that there are.
@@ -190,7 +210,7 @@ func (s *Service) mayHold(ctx context.Context, j Job, user domain.UserID) (bool,
 func (s *Service) recall(ctx context.Context, j Job, deletedAt uint64) error {
 	e := s.event(Recalled, j)
 	e.Position, e.Reason = deletedAt, reasonErased
-	sequence, err := s.cfg.Events.Publish(ctx, e, false)
+	sequence, err := s.cfg.Events.Publish(ctx, e, Condition{})
 	if err != nil {
 		return fmt.Errorf("mark export %s, which may hold a deleted account: %w", j.ID, err)
 	}
@@ -199,5 +219,8 @@ func (s *Service) recall(ctx context.Context, j Job, deletedAt uint64) error {
 	}
 	j.recalled = max(j.recalled, deletedAt)
 	s.running.recall(j) // so that it does not finish after Forget has returned
+	if now, ok := s.index.get(j.App, j.ID); ok && now.mustErase() {
+		return s.erase(ctx, now, deletedAt) // it was completed meanwhile
+	}
 	return nil
 }

@@ -119,7 +119,7 @@ func TestAWorkerThatDiesAgainAndAgainFailsItsJob(t *testing.T) {
 	job := in.order(t, "cmd", export.Spec{})
 	for n := range attempts { // what processes that were killed have left
 		e := export.Event{ID: fmt.Sprint("start-", n), Type: export.Started, App: app, Job: job.ID, Time: time.Now(), Attempt: n + 1}
-		if _, err := in.exports.Publish(t.Context(), e, false); err != nil {
+		if _, err := in.exports.Publish(t.Context(), e, export.Condition{}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -49,14 +49,16 @@ type world struct {
 		export.Log
 		export.Waiter
 	}
-	listed  int // MaxListed of instances, if set
-	chunk   int // ChunkRows of instances, if set
-	part    int // PartRows of instances, if set
-	observe func(export.Attempt)
-	quota   export.Quota // of instances, if set
-	clock   *clock
-	secret  []byte
-	master  keyring.MasterKey
+	listed   int // MaxListed of instances, if set
+	chunk    int // ChunkRows of instances, if set
+	part     int // PartRows of instances, if set
+	observe  func(export.Attempt)
+	quota    export.Quota    // of instances, if set
+	onDelete export.OnDelete // of instances, if set
+	calm     time.Duration   // Calm of instances: none unless set
+	clock    *clock
+	secret   []byte
+	master   keyring.MasterKey
 }
 
 func newWorld(t testing.TB, accounts int) *world {
@@ -105,6 +107,7 @@ func (w *world) start(t testing.TB) *instance {
 		Events: in.exports, Queue: in.exports, Files: w.through(in.files), Accounts: w.scan, Past: w.past, Waiter: w.log, Log: w.log, Sealer: in.keys,
 		Logger: slog.New(slog.NewTextHandler(in.log, nil)),
 		Now:    w.clock.now, MaxAttempts: attempts, MaxListed: w.listed, ChunkRows: w.chunk, PartRows: w.part, Observe: w.observe, Quota: w.quota,
+		OnDelete: w.onDelete, Calm: cmp.Or(w.calm, time.Nanosecond),
 	}); err != nil {
 		t.Fatal(err)
 	}

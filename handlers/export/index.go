@@ -22,7 +22,8 @@ type jobKey struct {
 // index holds the state of jobs in memory: all that are not over, have a
 // file, or are among the newest of their application.
 type index struct {
-	limit int
+	limit    int
+	keepsKey func(Job) bool
 
 	mu       sync.Mutex
 	jobs     map[jobKey]Job
@@ -35,9 +36,9 @@ type index struct {
 	counts   map[Kind]int        // of jobs
 }
 
-func newIndex(limit int) *index {
+func newIndex(limit int, keepsKey func(Job) bool) *index {
 	return &index{
-		limit: limit, jobs: make(map[jobKey]Job), byApp: make(map[domain.AppID][]jobKey),
+		limit: limit, keepsKey: keepsKey, jobs: make(map[jobKey]Job), byApp: make(map[domain.AppID][]jobKey),
 		moved: make(chan struct{}), ready: make(chan struct{}), spent: make(map[string]struct{}), counts: make(map[Kind]int),
 	}
 }
@@ -55,8 +56,13 @@ func (x *index) apply(e Event) Job {
 	if j.ID == "" {
 		return j
 	}
-	if j.keyID != "" && j.Status.Finished() && !before.Status.Finished() {
-		x.spent[j.keyID] = struct{}{}
+	if j.keyID != "" {
+		switch keeps := x.keepsKey(j); {
+		case keeps: // it may have been completed before
+			delete(x.spent, j.keyID)
+		case x.keepsKey(before):
+			x.spent[j.keyID] = struct{}{}
+		}
 	}
 	if len(j.Spec.UserIDs) > keptIDs {
 		j.Spec.UserIDs = nil

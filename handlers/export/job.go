@@ -48,8 +48,11 @@ type Job struct {
 	SHA256   string
 	Error    string // why it failed or expired early, for people
 
+	// Rebuilds is how often the file has been withdrawn, because an account that it may have held was deleted, to be written anew.
+	Rebuilds int
+
 	RequestedAt, StartedAt, FinishedAt time.Time
-	ExpiresAt                          time.Time // when the file is removed
+	ExpiresAt                          time.Time // when the file is removed, also one that is written anew
 	RequestedBy                        string
 	CommandID                          string
 
@@ -64,10 +67,13 @@ type Job struct {
 	completedBy                string // id of the completed event that counts
 	hasManifest                bool   // beside the file
 	sequence                   uint64 // of the requested event
+	latest                     uint64 // sequence of the latest event
+	withdrawn                  withdrawn
+	unrest                     unrest
 }
 
 // fold returns the job after an event. Events that come too late change nothing,
-// so that of several that would finish the job the first one counts.
+// so that of several that would finish the job the first one counts, and none that is of a file which has been withdrawn does.
 func (j Job) fold(e Event) Job {
 	if e.Type == Requested {
 		if j.ID != "" {
@@ -78,16 +84,25 @@ func (j Job) fold(e Event) Job {
 			RequestedAt: e.Time, RequestedBy: e.Actor, CommandID: e.CommandID,
 			correlationID: e.CorrelationID, traceParent: e.TraceParent,
 			minPosition: e.MinPosition, keyID: e.KeyID, sealedText: e.SealedText,
-			lastEvent: e.Time, sequence: e.Sequence,
+			lastEvent: e.Time, sequence: e.Sequence, latest: e.Sequence,
 		}
 	}
 	if j.ID == "" {
 		return j
 	}
+	j.latest = max(j.latest, e.Sequence)
+	if e.Type == Recalled || e.Type == Withdrawn {
+		j.recalled = max(j.recalled, e.Position)
+		j.unrest.note(e.Time)
+	}
+	if e.Type != Recalled && e.Rebuild > j.Rebuilds {
+		j = j.withdraw(e) // what led there may be replaced by a later withdrawal
+	}
 	switch {
 	case e.Type == Recalled:
-		j.recalled = max(j.recalled, e.Position)
-	case e.Type == Expired && j.Status == StatusCompleted:
+	case e.Type == Withdrawn, e.Rebuild != j.Rebuilds:
+		return j
+	case e.Type == Expired && (j.Status == StatusCompleted || j.Rebuilds > 0 && !j.Status.Finished()):
 		j.Status, j.Error = StatusExpired, e.Reason
 	case j.Status.Finished():
 		return j
@@ -96,6 +111,7 @@ func (j Job) fold(e Event) Job {
 		if j.StartedAt.IsZero() {
 			j.StartedAt = e.Time
 		}
+		j.unrest = unrest{}
 	case e.Type == Interrupted && e.Attempt+1 != j.attempts: // another attempt has begun since
 		return j
 	case e.Type == Interrupted:
@@ -103,11 +119,7 @@ func (j Job) fold(e Event) Job {
 	case e.Type == Progressed:
 		j.Progress, j.Position, j.erasedUntil = e.Progress, e.Position, e.ErasedUntil
 	case e.Type == Completed:
-		j.Status, j.Position, j.FinishedAt = StatusCompleted, e.Position, e.Time
-		j.erasedUntil = max(e.ErasedUntil, e.Position)
-		j.Rows, j.Bytes, j.SHA256, j.ExpiresAt = e.Result.Rows, e.Result.Bytes, e.Result.SHA256, e.Result.ExpiresAt
-		j.Progress = Progress{Done: j.Rows, Total: j.Rows}
-		j.completedBy, j.hasManifest = e.ID, e.Result.ManifestURL != ""
+		j = j.complete(e)
 	case e.Type == Failed:
 		j.Status, j.Error, j.FinishedAt = StatusFailed, e.Reason, e.Time
 	case e.Type == Cancelled:
@@ -117,15 +129,56 @@ func (j Job) fold(e Event) Job {
 	return j
 }
 
-// mustExpire tells whether the job's file may hold an account that has been
+// complete returns the job with its file.
+func (j Job) complete(e Event) Job {
+	j.Status, j.Position, j.FinishedAt = StatusCompleted, e.Position, e.Time
+	j.erasedUntil = max(e.ErasedUntil, e.Position)
+	j.Rows, j.Bytes, j.SHA256, j.ExpiresAt = e.Result.Rows, e.Result.Bytes, e.Result.SHA256, e.Result.ExpiresAt
+	j.Progress = Progress{Done: j.Rows, Total: j.Rows}
+	j.completedBy, j.hasManifest = e.ID, e.Result.ManifestURL != ""
+	j.withdrawn = withdrawn{}
+	return j
+}
+
+// withdraw returns the job without its file, to be worked on again. The job is completed then, or seems not to be, as only the latest event of each type
+// is kept.
+func (j Job) withdraw(e Event) Job {
+	j.withdrawn = withdrawn{version: version{j.Position, j.erasedUntil}, bytes: j.Bytes, at: e.Time}
+	j.Status, j.Rebuilds = StatusQueued, e.Rebuild
+	j.Progress, j.Rows, j.Bytes, j.SHA256, j.Error = Progress{}, 0, 0, "", ""
+	j.FinishedAt, j.attempts, j.erasedUntil, j.completedBy, j.hasManifest = time.Time{}, 0, 0, "", false
+	j.lastEvent, j.unrest = e.Time, unrest{since: e.Time, latest: e.Time}
+	return j
+}
+
+// mustErase tells whether the job's file may hold an account that has been
 // deleted since.
-func (j Job) mustExpire() bool { return j.Status == StatusCompleted && j.erasedUntil < j.recalled }
+func (j Job) mustErase() bool { return j.Status == StatusCompleted && j.erasedUntil < j.recalled }
+
+// queuedAt returns since when the job is worked on, or waits for that.
+func (j Job) queuedAt() time.Time {
+	if j.Rebuilds > 0 {
+		return j.withdrawn.at
+	}
+	return j.RequestedAt
+}
+
+// isPast tells whether the life of the job's file is over, also of one that is being rebuilt.
+func (j Job) isPast(now time.Time) bool {
+	return (j.Status == StatusCompleted || j.Rebuilds > 0 && !j.Status.Finished()) && !j.ExpiresAt.IsZero() && !now.Before(j.ExpiresAt)
+}
 
 // MinPosition returns the end of the log when the job was ordered: the file is not older than that.
 func (j Job) MinPosition() uint64 { return max(j.minPosition, j.Position) }
 
 // File returns the name of the file that a completed job has.
 func (j Job) File() FileName { return nameFile(j.Spec, j.ID, version{j.Position, j.erasedUntil}) }
+
+// had tells whether a file of this name has been withdrawn from a job that is being rebuilt.
+func (j Job) had(name FileName) bool {
+	before := nameFile(j.Spec, j.ID, j.withdrawn.version)
+	return j.withdrawn.version != version{} && (name == before || name == before.manifest())
+}
 
 // has tells whether a completed job has a file of this name.
 func (j Job) has(name FileName) bool {

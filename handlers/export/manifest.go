@@ -104,12 +104,12 @@ func (s *Service) writeManifest(ctx context.Context, name FileName, m Manifest) 
 	return nil
 }
 
-// describe keeps a manifest beside its file and signs the URLs of both for their life.
-func (s *Service) describe(ctx context.Context, name FileName, m Manifest) (Links, error) {
+// describe keeps a manifest beside its file and signs the URLs of both for a time.
+func (s *Service) describe(ctx context.Context, name FileName, m Manifest, life time.Duration) (Links, error) {
 	if err := s.writeManifest(ctx, name, m); err != nil {
 		return Links{}, err
 	}
-	links, err := s.sign(ctx, name, true, s.cfg.FileLife)
+	links, err := s.sign(ctx, name, true, life)
 	if err != nil {
 		return Links{}, fmt.Errorf("%w: sign the download URLs: %w", errStore, err)
 	}
@@ -137,7 +137,7 @@ type Links struct {
 // Link mints URLs that serve the job's file and manifest. They never outlive these.
 func (s *Service) Link(ctx context.Context, j Job) (Links, error) {
 	now := s.cfg.Now()
-	if j.Status != StatusCompleted || j.mustExpire() || !now.Before(j.ExpiresAt) {
+	if j.Status != StatusCompleted || j.mustErase() || !now.Before(j.ExpiresAt) {
 		return Links{}, nil
 	}
 	life := min(s.cfg.URLLife, j.ExpiresAt.Sub(now))

@@ -96,15 +96,15 @@ func (s *Service) Order(ctx context.Context, req Request, spec Spec) (Job, error
 	if err := s.sealText(ctx, &e); err != nil {
 		return Job{}, fmt.Errorf("order export %s: %w", e.Job, err)
 	}
-	e.Sequence, err = s.cfg.Events.Publish(ctx, e, true)
-	if errors.Is(err, ErrExists) {
+	e.Sequence, err = s.cfg.Events.Publish(ctx, e, First())
+	if errors.Is(err, ErrConflict) {
 		return s.orderedBefore(ctx, e, spec)
 	}
 	if err != nil {
 		return Job{}, fmt.Errorf("order export %s: %w", e.Job, err)
 	}
 	// A job whose event is written but that is not in the queue is put there by the next sweep.
-	if err := s.cfg.Queue.Enqueue(ctx, e.App, e.Job); err != nil {
+	if err := s.cfg.Queue.Enqueue(ctx, e.App, e.Job, 0); err != nil {
 		s.cfg.Logger.Warn("an export waits for the next sweep to be queued", "app", e.App, "job", e.Job, "error", err)
 	}
 	s.awaitOwn(ctx, e.Sequence)
@@ -143,7 +143,7 @@ func (s *Service) orderedBefore(ctx context.Context, e Event, spec Spec) (Job, e
 		return Job{}, &domain.Rejection{Code: CodeIDReused, Detail: fmt.Sprintf("command %s has ordered export %s, which asks for something else; give a new command a new id", e.CommandID, e.Job)}
 	}
 	if !job.Status.Finished() {
-		if err := s.cfg.Queue.Enqueue(ctx, e.App, e.Job); err != nil {
+		if err := s.cfg.Queue.Enqueue(ctx, e.App, e.Job, job.Rebuilds); err != nil {
 			s.cfg.Logger.Warn("an export waits for the next sweep to be queued", "app", e.App, "job", e.Job, "error", err)
 		}
 	}
@@ -170,23 +170,25 @@ func (s *Service) Cancel(ctx context.Context, req Request, app domain.AppID, id 
 	if err := req.check(); err != nil {
 		return Job{}, err
 	}
+	sequence, err := s.tell(ctx, app, id, func(j Job) (Event, error) {
+		if j.Status.Finished() {
+			return Event{}, errSettled
+		}
+		e := s.event(Cancelled, j)
+		e.Actor, e.CausationID = req.Actor, req.ID
+		return e, nil
+	})
+	switch {
+	case err == nil:
+		s.awaitOwn(ctx, sequence)
+	case errors.Is(err, CodeNotFound):
+		return Job{}, err
+	case !errors.Is(err, errSettled):
+		return Job{}, fmt.Errorf("cancel export %s: %w", id, err)
+	}
 	job, err := s.load(ctx, app, id)
 	if err != nil {
 		return Job{}, err
-	}
-	if !job.Status.Finished() {
-		e := s.event(Cancelled, job)
-		e.Actor, e.CausationID = req.Actor, req.ID
-		sequence, err := s.cfg.Events.Publish(ctx, e, true)
-		switch {
-		case err == nil:
-			s.awaitOwn(ctx, sequence)
-		case !errors.Is(err, ErrExists):
-			return Job{}, fmt.Errorf("cancel export %s: %w", id, err)
-		}
-		if job, err = s.load(ctx, app, id); err != nil {
-			return Job{}, err
-		}
 	}
 	if job.Status != StatusCancelled {
 		return Job{}, &domain.Rejection{Code: CodeFinished, Detail: fmt.Sprintf("export %s is %s already; it cannot be cancelled any more", id, job.Status)}
@@ -200,7 +202,7 @@ func (s *Service) Cancel(ctx context.Context, req Request, app domain.AppID, id 
 // event returns a new event of a job.
 func (s *Service) event(t EventType, j Job) Event {
 	return Event{
-		ID: ulid.Make().String(), Type: t, App: j.App, Job: j.ID, Time: s.cfg.Now().UTC(), Actor: j.RequestedBy,
+		ID: ulid.Make().String(), Type: t, App: j.App, Job: j.ID, Time: s.cfg.Now().UTC(), Actor: j.RequestedBy, Rebuild: j.Rebuilds,
 		CommandID: j.CommandID, CausationID: j.CommandID, CorrelationID: j.correlationID, TraceParent: j.traceParent,
 	}
 }

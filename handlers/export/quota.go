@@ -34,10 +34,10 @@ func (x *index) usage(app domain.AppID, but string) (u usage) {
 		return j.ID != but && (j.Status == StatusCompleted || !j.Status.Finished())
 	}) {
 		u.live++
+		u.bytes += j.Bytes + j.withdrawn.bytes // there must be room for it when it comes back
 		if j.Status != StatusCompleted {
 			continue
 		}
-		u.bytes += j.Bytes
 		if u.frees.IsZero() || j.ExpiresAt.Before(u.frees) {
 			u.frees = j.ExpiresAt
 		}

@@ -19,7 +19,11 @@ type task struct {
 	// erasedUntil is the position up to which the attempt leaves out what is deleted, zero while it has not begun to read;
 	// guarded by running.mu. What earlier attempts left is gone when it is set.
 	erasedUntil uint64
+	// rebuild is the Rebuilds of the job, noJob while it has not been looked at; guarded by running.mu.
+	rebuild int
 }
+
+const noJob = -1
 
 // errOver ends the work on a job that is over, such as by a cancellation.
 var errOver = errors.New("the export is over")
@@ -31,7 +35,7 @@ var errRecalled = errors.New("an account that the file may hold has been deleted
 // queue gives out a second time is left by the one who worked on it, which start waits for.
 func (r *running) start(ctx context.Context, k jobKey) (work context.Context, t *task, end func(), err error) {
 	work, cancel := context.WithCancelCause(ctx)
-	t = &task{cancel: cancel, done: make(chan struct{})}
+	t = &task{cancel: cancel, done: make(chan struct{}), rebuild: noJob}
 	for before := r.enter(k, t); before != nil; before = r.enter(k, t) {
 		before.cancel(errOver)
 		select {
@@ -86,12 +90,19 @@ func (r *running) writes(k jobKey) bool {
 	return t != nil && t.erasedUntil > 0
 }
 
-// stop ends the work on a job.
-func (r *running) stop(j Job, cause error) {
+// identify notes which job is worked on.
+func (r *running) identify(t *task, j Job) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if t := r.jobs[jobKey{j.App, j.ID}]; t != nil {
-		t.cancel(cause)
+	t.rebuild = j.Rebuilds
+}
+
+// stop ends the work on a job that is over, but not on one whose file is rebuilt since. Who has not looked at it yet sees that it is over.
+func (r *running) stop(j Job) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if t := r.jobs[jobKey{j.App, j.ID}]; t != nil && t.rebuild != noJob && t.rebuild <= j.Rebuilds {
+		t.cancel(errOver)
 	}
 }
 

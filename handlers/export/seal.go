@@ -57,7 +57,15 @@ func (s *Service) reveal(ctx context.Context, j Job) (Job, error) {
 
 // unseal is reveal for those who must not take an unknown text for none.
 func (s *Service) unseal(ctx context.Context, j Job) (Job, error) {
-	if j.keyID == "" || j.Status.Finished() {
+	if j.Status.Finished() {
+		return j, nil
+	}
+	return s.unsealText(ctx, j)
+}
+
+// unsealText is unseal whether or not the job is over.
+func (s *Service) unsealText(ctx context.Context, j Job) (Job, error) {
+	if j.keyID == "" {
 		return j, nil
 	}
 	text, err := s.cfg.Sealer.Unseal(ctx, j.keyID, j.sealedText, textContext(j.App, j.ID))
@@ -89,7 +97,7 @@ func (j Job) asksFor(s Spec) bool {
 	return j.Spec.equal(s)
 }
 
-// destroyKeys destroys the keys of jobs that are over. Of those that ended before a start it
+// destroyKeys destroys the keys of jobs that are over and whose file is not to be rebuilt. Of those that ended before a start it
 // makes sure once more.
 func (s *Service) destroyKeys(ctx context.Context) error {
 	ids := s.index.spentKeys()

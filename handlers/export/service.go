@@ -3,6 +3,7 @@ package export
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"log/slog"
@@ -15,10 +16,9 @@ import (
 
 // Events is the stream of the events of all jobs, kept for longer than any file.
 type Events interface {
-	// Publish adds an event and returns its sequence once it is on disk. ErrExists when the
-	// job has an event of a type that it can have once; the event may then be this very one
-	// whose acknowledgement was lost.
-	Publish(ctx context.Context, e Event, once bool) (uint64, error)
+	// Publish adds an event and returns its sequence once it is on disk. ErrConflict when its condition
+	// is not met; the event that it meets may then be this very one whose acknowledgement was lost.
+	Publish(ctx context.Context, e Event, c Condition) (uint64, error)
 	// Load returns the events of a job in order, of each type the latest; none
 	// when there is no such job.
 	Load(ctx context.Context, app domain.AppID, job string) ([]Event, error)
@@ -30,15 +30,36 @@ type Events interface {
 	Last(ctx context.Context) (uint64, error)
 }
 
-// ErrExists is the error of Events.Publish for a second event of a kind that a
-// job can have once.
-var ErrExists = errors.New("the job has such an event already")
+// Condition is what must be so for an event to be added. The zero value asks for nothing.
+type Condition struct {
+	On   On
+	Last uint64 // the sequence that it must have, zero for none
+}
+
+// On tells which event a condition asks for.
+type On int
+
+// What a condition may ask for.
+const (
+	OnNothing On = iota
+	OnType       // the latest event of the same job and type
+	OnAll        // the latest event of all jobs
+)
+
+// First returns the condition of an event of a type that a job has once.
+func First() Condition { return Condition{On: OnType} }
+
+// AtEnd returns the condition of an event that follows the latest of all.
+func AtEnd(last uint64) Condition { return Condition{On: OnAll, Last: last} }
+
+// ErrConflict is the error of Events.Publish for an event whose condition is not met.
+var ErrConflict = errors.New("something has happened to the job since it was looked at")
 
 // Queue hands jobs to workers, each at least once.
 type Queue interface {
-	// Enqueue adds a job. A job that waits or is worked on is not added again,
+	// Enqueue adds a job, once for each rebuild of its file, 0 for the first file. What waits or is worked on is not added again,
 	// which is no error.
-	Enqueue(ctx context.Context, app domain.AppID, job string) error
+	Enqueue(ctx context.Context, app domain.AppID, job string, rebuild int) error
 }
 
 // Files keeps the files. Its errors wrap ErrStoreFull, ErrStoreAway, ErrStoreRefuses or ErrNoBucket where that is known.
@@ -112,6 +133,8 @@ type Config struct {
 	PartRows    int           // after how many accounts an attempt keeps what it has, for the next to go on from: 50,000
 	ChunkRows   int           // how many accounts are read from the list at once: 1,000
 	Quota       Quota         // of each application; none when zero
+	OnDelete    OnDelete      // what becomes of files that may hold a deleted account: Remove
+	Calm        time.Duration // how long no account is deleted until a file is written anew because of that, or 15 times as long at most: 1 s
 
 	Now func() time.Time // time.Now
 
@@ -148,6 +171,7 @@ const (
 	DefaultMaxListed   = 1000
 	DefaultPartRows    = 50_000
 	DefaultChunkRows   = 1000
+	DefaultCalm        = time.Second
 )
 
 // Service orders, does, watches and ends exports. It is safe for concurrent use. Run must
@@ -184,7 +208,12 @@ func New(cfg Config) (*Service, error) {
 	setDefault(&cfg.MaxListed, DefaultMaxListed)
 	setDefault(&cfg.PartRows, DefaultPartRows)
 	setDefault(&cfg.ChunkRows, DefaultChunkRows)
-	return &Service{cfg: cfg, index: newIndex(cfg.MaxListed), started: cfg.Now(), spent: make(chan struct{}, 1)}, nil
+	setDefault(&cfg.OnDelete, Remove)
+	setDefault(&cfg.Calm, DefaultCalm)
+	if cfg.OnDelete != Remove && cfg.OnDelete != Rebuild {
+		return nil, fmt.Errorf("exports whose files may hold a deleted account are either %s or %s, not %q", Remove, Rebuild, cfg.OnDelete)
+	}
+	return &Service{cfg: cfg, index: newIndex(cfg.MaxListed, cfg.OnDelete.keepsKey), started: cfg.Now(), spent: make(chan struct{}, 1)}, nil
 }
 
 func setDefault[T comparable](v *T, def T) {
@@ -235,11 +264,11 @@ func (s *Service) followOnce(ctx context.Context) error {
 		job := s.index.apply(e)
 		switch {
 		case job.Status.Finished():
-			s.running.stop(job, errOver)
+			s.running.stop(job)
 		case e.Type == Recalled:
 			s.running.recall(job)
 		}
-		if job.Status.Finished() && job.keyID != "" {
+		if job.keyID != "" && !s.cfg.OnDelete.keepsKey(job) {
 			select {
 			case s.spent <- struct{}{}:
 			default: // it is told already
@@ -248,8 +277,8 @@ func (s *Service) followOnce(ctx context.Context) error {
 		if e.Sequence >= last {
 			s.index.setReady()
 		}
-		if job.mustExpire() {
-			s.expireLogged(ctx, job, reasonErased)
+		if job.mustErase() && e.Sequence > last { // the rest is for the first sweep
+			s.eraseLogged(ctx, job)
 		}
 	}
 	return errors.New("the stream of export events ended")

@@ -102,7 +102,8 @@ func (s *Service) Watch(ctx context.Context, app domain.AppID, id string) iter.S
 				return
 			}
 			seen = seen.fold(e)
-			if !yield(e, nil) || seen.Status.Finished() {
+			// What has happened before may include the completion of a file that has been withdrawn since.
+			if !yield(e, nil) || seen.Status.Finished() && e.Sequence > job.latest {
 				return
 			}
 		}

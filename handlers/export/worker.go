@@ -13,7 +13,8 @@ import (
 // Work does a job that the queue hands out. Nil means that the queue is done
 // with it: completed, failed for good, cancelled, or not there at all. An error is temporary: the
 // same job is to be handed out again after a pause, and goes on at the same position. A job that was tried MaxAttempts
-// times fails. A *Later tells that it gives way to jobs of other applications, and is to go back to the queue.
+// times fails. A *Later tells that it gives way to jobs of other applications, or that accounts are being deleted which its file must not
+// hold, and is to go back to the queue.
 //
 // An attempt that ends by the end of ctx, or because an account was deleted that it may have written, does not count, nor does one
 // that the account list, the file store or the log was not available to within MaxWait of the order.
@@ -24,6 +25,9 @@ func (s *Service) Work(ctx context.Context, app domain.AppID, id string) error {
 	}
 	defer end()
 	for {
+		if wait := s.calm(app, id); wait > 0 {
+			return &Later{After: wait}
+		}
 		err := s.workOnce(ctx, app, id)
 		if !errors.Is(err, errRecalled) {
 			return err
@@ -46,8 +50,15 @@ func (s *Service) workOnce(ctx context.Context, app domain.AppID, id string) err
 	if err != nil || job.Status.Finished() {
 		return err
 	}
+	if job.isPast(s.cfg.Now()) {
+		return unlessSettled(s.expire(ctx, job, reasonAge))
+	}
 	if job.attempts >= s.cfg.MaxAttempts {
 		return s.fail(ctx, job, fmt.Errorf("the worker ended %d times before the file was finished", job.attempts))
+	}
+	s.running.identify(task, job)
+	if seen, ok := s.index.get(app, id); ok && seen.Status.Finished() && seen.Rebuilds >= job.Rebuilds {
+		return nil // it has just ended
 	}
 	began := s.cfg.Now()
 	err = s.attempt(work, task, &job)
@@ -72,10 +83,13 @@ func (s *Service) conclude(ctx context.Context, job Job, stopped, err error) (At
 		return AttemptRepeated, context.Cause(ctx)
 	case errors.Is(stopped, errRecalled), errors.Is(err, errRecalled):
 		s.interrupt(ctx, job, reasonRecalled)
+		if err := s.removeParts(ctx, job); err != nil {
+			s.cfg.Logger.Warn("parts of an export are removed by the next attempt", "app", job.App, "job", job.ID, "error", err)
+		}
 		return AttemptRepeated, errRecalled
 	case errors.As(err, &refused):
 		return AttemptFailed, s.fail(ctx, job, err)
-	case unavailable(err) && s.cfg.Now().Sub(job.RequestedAt) < s.cfg.MaxWait:
+	case unavailable(err) && s.cfg.Now().Sub(job.queuedAt()) < s.cfg.MaxWait:
 		s.interrupt(ctx, job, forPeople(err))
 	case job.attempts >= s.cfg.MaxAttempts:
 		return AttemptFailed, s.fail(ctx, job, err)
@@ -89,7 +103,7 @@ func (s *Service) attempt(ctx context.Context, t *task, job *Job) error {
 	job.attempts++
 	started := s.event(Started, *job)
 	started.Attempt, started.Position = job.attempts, job.Position
-	if _, err := s.cfg.Events.Publish(ctx, started, false); err != nil {
+	if _, err := s.cfg.Events.Publish(ctx, started, Condition{}); err != nil {
 		return fmt.Errorf("%w: tell that the export starts: %w", errLog, err)
 	}
 	before, parts, err := s.tidy(ctx, *job)
@@ -193,35 +207,57 @@ func (s *Service) write(ctx context.Context, job Job, spec Spec, w *fileWriter, 
 	return w.enc.End()
 }
 
-// complete makes the file and its manifest readable and tells so. Whichever event finished the job
-// first counts; when it is not this one the file is removed.
+// complete makes the file and its manifest readable and tells so, unless something has ended the job first or has it begin anew.
+// The file is removed then.
 func (s *Service) complete(ctx context.Context, job Job, w *fileWriter) error {
 	if err := w.commit(); err != nil {
 		return err
 	}
 	e := s.event(Completed, job)
 	e.Spec.Format, e.Position, e.ErasedUntil = job.Spec.Format, w.version.position, w.version.erasedUntil
+	expires := e.Time.Add(s.cfg.FileLife)
+	if job.Rebuilds > 0 {
+		expires = job.ExpiresAt
+	}
 	m := manifestOf(job, w, e.Time)
-	links, err := s.describe(ctx, w.name, m)
+	links, err := s.describe(ctx, w.name, m, expires.Sub(e.Time))
 	if err != nil {
 		return errors.Join(err, s.settle(context.WithoutCancel(ctx), e, w.name))
 	}
 	e.Result = FileResult{
-		Rows: m.Rows, Bytes: m.Bytes, SHA256: m.SHA256, DownloadURL: links.File, ManifestURL: links.Manifest, ExpiresAt: e.Time.Add(s.cfg.FileLife),
+		Rows: m.Rows, Bytes: m.Bytes, SHA256: m.SHA256, DownloadURL: links.File, ManifestURL: links.Manifest, ExpiresAt: expires,
 	}
-	_, err = s.cfg.Events.Publish(ctx, e, true)
+	told := s.tellCompleted(ctx, e)
 	// The last word must be heard even when the job has just been stopped.
 	ctx = context.WithoutCancel(ctx)
-	if err != nil && !errors.Is(err, ErrExists) {
-		return s.settleUnknown(ctx, e, w.name, err)
+	if told != nil && !errors.Is(told, errSettled) && !errors.Is(told, errRecalled) {
+		return s.settleUnknown(ctx, e, w.name, told)
 	}
-	return s.settle(ctx, e, w.name)
+	if err := s.settle(ctx, e, w.name); err != nil || !errors.Is(told, errRecalled) {
+		return err
+	}
+	return errRecalled
+}
+
+// tellCompleted tells that a job is completed. errRecalled when the file may hold an account that has been
+// deleted meanwhile, errSettled when the job is over or its file is of a version that has been withdrawn.
+func (s *Service) tellCompleted(ctx context.Context, e Event) error {
+	_, err := s.tell(ctx, e.App, e.Job, func(now Job) (Event, error) {
+		switch {
+		case now.Status.Finished() || now.Rebuilds != e.Rebuild:
+			return Event{}, errSettled
+		case now.recalled > e.ErasedUntil:
+			return Event{}, errRecalled
+		}
+		return e, nil
+	})
+	return err
 }
 
 // settleUnknown decides over a file whose completion may or may not have been told.
 func (s *Service) settleUnknown(ctx context.Context, e Event, name FileName, cause error) error {
 	now, err := s.load(ctx, e.App, e.Job)
-	if err != nil || !now.Status.Finished() {
+	if err != nil || !now.Status.Finished() && now.Rebuilds == e.Rebuild {
 		// The next attempt or a sweep finds the file.
 		return fmt.Errorf("%w: tell that the export is completed: %w", errLog, cause)
 	}
@@ -234,8 +270,8 @@ func (s *Service) settle(ctx context.Context, e Event, name FileName) error {
 	if err != nil {
 		return err
 	}
-	if now.mustExpire() {
-		return s.expire(ctx, now, reasonErased)
+	if now.mustErase() {
+		return unlessSettled(s.erase(ctx, now, now.recalled))
 	}
 	if now.completedBy == e.ID || (now.Status == StatusCompleted && now.File() == name) {
 		return errors.Join(s.keepPromise(ctx, e.App, e.Job), s.removeParts(ctx, now))
@@ -265,7 +301,11 @@ func (s *Service) keepPromise(ctx context.Context, app domain.AppID, id string) 
 	if missing == 0 {
 		return nil
 	}
-	return s.expire(ctx, now, reasonLost)
+	again, err := s.load(ctx, app, id)
+	if err != nil || again.latest != now.latest {
+		return err // it has been removed with a reason
+	}
+	return unlessSettled(s.expire(ctx, now, reasonLost))
 }
 
 // interrupt tells that an attempt does not count.
@@ -275,21 +315,28 @@ func (s *Service) interrupt(ctx context.Context, job Job, reason string) {
 	defer cancel()
 	e := s.event(Interrupted, job)
 	e.Attempt, e.Reason = job.attempts-1, reason
-	if _, err := s.cfg.Events.Publish(ctx, e, false); err != nil {
+	if _, err := s.cfg.Events.Publish(ctx, e, Condition{}); err != nil {
 		s.cfg.Logger.Warn("an interrupted attempt at an export counts, for it cannot be told", "app", job.App, "job", job.ID, "error", err)
 	}
 }
 
 // fail ends a job for good. The error is worded for people in the event and told in full to the log.
 func (s *Service) fail(ctx context.Context, job Job, cause error) error {
-	e := s.event(Failed, job)
-	e.Reason = forPeople(cause)
-	if _, err := s.cfg.Events.Publish(ctx, e, true); err != nil && !errors.Is(err, ErrExists) {
+	reason := forPeople(cause)
+	_, err := s.tell(ctx, job.App, job.ID, func(now Job) (Event, error) {
+		if now.Status.Finished() || now.Rebuilds != job.Rebuilds {
+			return Event{}, errSettled
+		}
+		e := s.event(Failed, now)
+		e.Reason = reason
+		return e, nil
+	})
+	if err != nil && !errors.Is(err, errSettled) {
 		return fmt.Errorf("tell that export %s failed: %w", job.ID, err)
 	}
 	if err := s.removeParts(ctx, job); err != nil {
 		s.cfg.Logger.Warn("parts of an export are removed by the next sweep", "app", job.App, "job", job.ID, "error", err)
 	}
-	s.cfg.Logger.Error("an export failed", "app", job.App, "job", job.ID, "reason", e.Reason, "error", cause)
+	s.cfg.Logger.Error("an export failed", "app", job.App, "job", job.ID, "reason", reason, "error", cause)
 	return nil
 }

@@ -144,6 +144,6 @@ func (w *fileWriter) progress() Progress {
 func (s *Service) publishProgress(ctx context.Context, job Job, v version, p Progress) error {
 	e := s.event(Progressed, job)
 	e.Position, e.ErasedUntil, e.Progress = v.position, v.erasedUntil, p
-	_, err := s.cfg.Events.Publish(ctx, e, false)
+	_, err := s.cfg.Events.Publish(ctx, e, Condition{})
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -15,7 +16,8 @@ import (
 	"rollcall/handlers/export"
 )
 
-// exportJobPrefix begins the subjects of export jobs, followed by the application and the job.
+// exportJobPrefix begins the subjects of export jobs, followed by the application and the job, and by the number of the rebuild where it is one. So a
+// job whose file is withdrawn while the queue still holds it, as completed, is put there once more.
 const exportJobPrefix = "accounts.exportjob."
 
 // exportWorkers is the durable consumer that all workers share.
@@ -28,14 +30,18 @@ type exportJob struct {
 }
 
 // Enqueue adds a job to the queue unless it is there.
-func (x *Exports) Enqueue(ctx context.Context, app domain.AppID, job string) error {
+func (x *Exports) Enqueue(ctx context.Context, app domain.AppID, job string, rebuild int) error {
 	data, err := json.Marshal(exportJob{App: app, Job: job})
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, defaultTimeout)
 	defer cancel()
-	_, err = x.js.Publish(ctx, exportJobPrefix+string(app)+"."+job, data)
+	subject := exportJobPrefix + string(app) + "." + job
+	if rebuild > 0 {
+		subject += "." + strconv.Itoa(rebuild)
+	}
+	_, err = x.js.Publish(ctx, subject, data)
 	var api *jetstream.APIError
 	if errors.As(err, &api) && api.ErrorCode == errCodeStoreFailed && api.Description == errMaxPerSubject {
 		return nil

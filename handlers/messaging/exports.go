@@ -43,7 +43,7 @@ func OpenExports(ctx context.Context, js jetstream.JetStream, replicas int) (*Ex
 }
 
 // Publish adds an event to the stream.
-func (x *Exports) Publish(ctx context.Context, e export.Event, once bool) (uint64, error) {
+func (x *Exports) Publish(ctx context.Context, e export.Event, c export.Condition) (uint64, error) {
 	data, err := export.MarshalEvent(e)
 	if err != nil {
 		return 0, err
@@ -51,15 +51,18 @@ func (x *Exports) Publish(ctx context.Context, e export.Event, once bool) (uint6
 	ctx, cancel := context.WithTimeout(ctx, defaultTimeout)
 	defer cancel()
 	opts := []jetstream.PublishOpt{jetstream.WithMsgID(e.ID)}
-	if once {
-		opts = append(opts, jetstream.WithExpectLastSequencePerSubject(0))
+	switch c.On {
+	case export.OnType:
+		opts = append(opts, jetstream.WithExpectLastSequencePerSubject(c.Last))
+	case export.OnAll:
+		opts = append(opts, jetstream.WithExpectLastSequence(c.Last))
 	}
 	ack, err := x.js.PublishMsg(ctx, &nats.Msg{
 		Subject: e.Subject(), Data: data,
 		Header: nats.Header{"Content-Type": {"application/cloudevents+json"}},
 	}, opts...)
 	if isConflict(err) {
-		return 0, fmt.Errorf("publish on %s: %w", e.Subject(), export.ErrExists)
+		return 0, fmt.Errorf("publish on %s: %w", e.Subject(), export.ErrConflict)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("publish on %s: %w", e.Subject(), err)
@@ -67,8 +70,8 @@ func (x *Exports) Publish(ctx context.Context, e export.Event, once bool) (uint6
 	return ack.Sequence, nil
 }
 
-// isConflict tells whether the stream refused a message because its subject has
-// one. A replicated stream has two codes for it.
+// isConflict tells whether the stream refused a message because its latest, or that of the subject, is
+// another. A replicated stream has two codes for it.
 func isConflict(err error) bool {
 	const wrongLastSequence, wrongLastSequenceInFlight = 10071, 10164
 	var api *jetstream.APIError

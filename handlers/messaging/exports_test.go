@@ -38,7 +38,11 @@ func exportEvent(job string, typ export.EventType) export.Event {
 
 func publish(t testing.TB, x *messaging.Exports, e export.Event, once bool) uint64 {
 	t.Helper()
-	n, err := x.Publish(t.Context(), e, once)
+	var condition export.Condition
+	if once {
+		condition = export.First()
+	}
+	n, err := x.Publish(t.Context(), e, condition)
 	if err != nil {
 		t.Fatalf("publish %s: %v", e.Type, err)
 	}
@@ -52,11 +56,11 @@ func TestAnEventThatCanHappenOnceIsStoredOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 20 {
 		wg.Go(func() {
-			_, err := x.Publish(t.Context(), exportEvent(job, export.Completed), true)
+			_, err := x.Publish(t.Context(), exportEvent(job, export.Completed), export.First())
 			switch {
 			case err == nil:
 				won.Add(1)
-			case !errors.Is(err, export.ErrExists):
+			case !errors.Is(err, export.ErrConflict):
 				t.Error(err)
 			}
 		})
@@ -129,7 +133,7 @@ func TestAJobIsInTheQueueAtMostOnce(t *testing.T) {
 	}
 	for range 3 {
 		for _, job := range []string{"a", "b"} {
-			if err := x.Enqueue(t.Context(), "shop", job); err != nil {
+			if err := x.Enqueue(t.Context(), "shop", job, 0); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -146,7 +150,7 @@ func TestAWorkerDoesAsManyJobsAtOnceAsItIsToldAndDropsWhatIsNone(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 6 {
-		if err := x.Enqueue(t.Context(), "shop", fmt.Sprint(i)); err != nil {
+		if err := x.Enqueue(t.Context(), "shop", fmt.Sprint(i), 0); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -192,7 +196,7 @@ func TestAWorkerDoesAsManyJobsAtOnceAsItIsToldAndDropsWhatIsNone(t *testing.T) {
 func TestAWorkerThatStopsCancelsItsJobAndGivesItBack(t *testing.T) {
 	js := newNode(t).connect(t)
 	x := openExports(t, js)
-	if err := x.Enqueue(t.Context(), "shop", "job"); err != nil {
+	if err := x.Enqueue(t.Context(), "shop", "job", 0); err != nil {
 		t.Fatal(err)
 	}
 	for round := range 2 {
@@ -249,7 +253,7 @@ func TestAWorkerThatCannotBeginTriesAgain(t *testing.T) {
 		}
 	}
 	await("the worker cannot begin", refused)
-	if err := openExports(t, js).Enqueue(t.Context(), "shop", "job"); err != nil {
+	if err := openExports(t, js).Enqueue(t.Context(), "shop", "job", 0); err != nil {
 		t.Error(err)
 	}
 	await("the job is done", done)

@@ -94,7 +94,7 @@ func (w *world) publish(t *testing.T, kind export.EventType) export.Event {
 		e.Position = 42
 		e.Result = export.FileResult{Rows: 3, Bytes: 99, SHA256: "ab", DownloadURL: "https://files.example/x?sig=<&>", ExpiresAt: e.Time.Add(time.Hour)}
 	}
-	_, err := w.exports.Publish(t.Context(), e, true)
+	_, err := w.exports.Publish(t.Context(), e, export.First())
 	must(t, err)
 	return e
 }
