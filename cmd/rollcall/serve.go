@@ -31,6 +31,7 @@ type serveCmd struct {
 	MaxLive     int           `name:"exports-max-live" help:"How many exports of an application may wait, run or have a file at once; 0 for any number." default:"100" placeholder:"N"`
 	AtOnce      int           `name:"exports-at-once" help:"How many exports this instance works on at once." default:"2" placeholder:"N"`
 	MaxBytes    int64         `name:"exports-max-bytes" help:"How many bytes the export files of an application may have together; 0 for any number." default:"53687091200" placeholder:"BYTES"`
+	OnDelete    string        `name:"exports-on-delete" help:"What becomes of an export whose file may hold an account that is deleted. The file is removed at once; then the export expires (remove), or its file is made again without the account (rebuild)." enum:"remove,rebuild" default:"remove" placeholder:"remove|rebuild"`
 	Private     bool          `name:"webhooks-allow-private" help:"Let webhooks have addresses that are not public, and http."`
 	PublicURL   string        `name:"public-url" help:"Address that download URLs begin with, where it is not that of --listen." placeholder:"URL"`
 	OpenMetrics bool          `help:"Let anyone read /metrics, which otherwise takes an operator's token."`
@@ -60,7 +61,7 @@ func (c *serveCmd) Run(ctx context.Context, s *streams, env lookup) (err error) 
 	cfg := service.Config{
 		Data: c.Data, Listen: c.Listen, NATSListen: c.NATSListen, DB: c.DB, Exports: c.Exports, PublicURL: c.PublicURL,
 		OperatorToken: env.text("ROLLCALL_OPERATOR_TOKEN"), MasterKey: env.text("ROLLCALL_MASTER_KEY"), LedgerKey: env.text("ROLLCALL_LEDGER_KEY"),
-		ExportsAtOnce: c.AtOnce, ExportQuota: export.Quota{MaxLive: c.MaxLive, MaxBytes: c.MaxBytes}, WebhooksAllowPrivate: c.Private,
+		ExportsAtOnce: c.AtOnce, ExportQuota: export.Quota{MaxLive: c.MaxLive, MaxBytes: c.MaxBytes}, ExportsOnDelete: export.OnDelete(c.OnDelete), WebhooksAllowPrivate: c.Private,
 		OldMasterKey: env.text("ROLLCALL_OLD_MASTER_KEY"), NextMasterKey: env.text("ROLLCALL_NEXT_MASTER_KEY"),
 		OpenMetrics: c.OpenMetrics, StopTimeout: c.StopTimeout, Version: version, Logger: c.logger(s.err),
 	}

@@ -55,7 +55,7 @@ func printWithSecret(s *streams, format string, w client.Webhook) error {
 // webhookCreateCmd registers a webhook.
 type webhookCreateCmd struct {
 	URL    string   `arg:"" help:"Where events are sent: an https URL of a public host."`
-	Events []string `help:"What is sent: requested, started, completed, failed, cancelled, expired. Default: those that end an export or its file." placeholder:"EVENT,…"`
+	Events []string `help:"What is sent: requested, started, completed, failed, cancelled, expired, withdrawn. Default: those that end an export or its file." placeholder:"EVENT,…"`
 }
 
 // Run registers the webhook and prints it with its secret.

@@ -10,6 +10,12 @@
 // while the file is written, the job begins anew: at a position behind that, or at the one that was asked for
 // without the account.
 //
+// # Deletions
+//
+// A file that may hold an account which is deleted after its completion is removed at once. The job then expires, or it is withdrawn, see
+// OnDelete: queued again, it begins anew in the same way, at a position behind the deletion or at the one that was asked for, and is completed once
+// more. Each file has its own completed event, of which one counts. However often it is rebuilt, it is removed when the first file would have been.
+//
 // # Parts
 //
 // Every 50,000 accounts, or about 1 MiB, an attempt keeps what it has found in the store. The next attempt at the same position goes on from
@@ -24,7 +30,7 @@
 // as Events, Queue, Files, Accounts, Waiter and Log. It must never write an account
 // or a read model, and never put what an account's profile holds into an event. The text
 // that a filter searches for may be personal: it stands in the requested event alone, sealed with a
-// key of the job's own, which is destroyed when the job is over.
+// key of the job's own, which is destroyed when the job is over; one whose file may be rebuilt is over when the file is gone.
 //
 // # CSV
 //

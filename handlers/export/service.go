@@ -211,7 +211,7 @@ func New(cfg Config) (*Service, error) {
 	setDefault(&cfg.OnDelete, Remove)
 	setDefault(&cfg.Calm, DefaultCalm)
 	if cfg.OnDelete != Remove && cfg.OnDelete != Rebuild {
-		return nil, fmt.Errorf("exports whose files may hold a deleted account are either %s or %s, not %q", Remove, Rebuild, cfg.OnDelete)
+		return nil, fmt.Errorf("what becomes of exports when an account is deleted is %q, want %s or %s", cfg.OnDelete, Remove, Rebuild)
 	}
 	return &Service{cfg: cfg, index: newIndex(cfg.MaxListed, cfg.OnDelete.keepsKey), started: cfg.Now(), spent: make(chan struct{}, 1)}, nil
 }

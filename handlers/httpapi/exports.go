@@ -48,7 +48,8 @@ type Export struct {
 	DownloadURL string             `json:"download_url,omitempty" doc:"Serves the file to whoever has it; made anew for each answer"`
 	ManifestURL string             `json:"manifest_url,omitempty" doc:"Serves what describes the file, the same way"`
 	URLExpires  *time.Time         `json:"download_url_expires_at,omitempty" doc:"When both URLs end"`
-	ExpiresAt   *time.Time         `json:"expires_at,omitempty" doc:"When the file is removed"`
+	ExpiresAt   *time.Time         `json:"expires_at,omitempty" doc:"When the file is removed, also one that is made again"`
+	Rebuilds    int                `json:"rebuilds,omitempty" doc:"How often the file was removed because an account that it may have held was deleted, to be made again without it"`
 	Error       string             `json:"error,omitempty" doc:"Why it failed or expired early"`
 	ErrorCode   export.Reason      `json:"error_code,omitempty" doc:"Names the error for programs, where it has a name"`
 	RequestedAt time.Time          `json:"requested_at"`
@@ -79,7 +80,7 @@ func (h *Handler) exportOf(ctx context.Context, j export.Job) Export {
 		Fields: make([]string, len(j.Spec.Fields)), Progress: ExportProgress(j.Progress), Position: j.Position, SHA256: j.SHA256, Error: j.Error, ErrorCode: j.Reason(),
 		AsOf: j.Spec.AsOf.Position, AsOfTime: moment(j.Spec.AsOf.Time),
 		RequestedAt: j.RequestedAt.UTC(), RequestedBy: j.RequestedBy,
-		StartedAt: moment(j.StartedAt), FinishedAt: moment(j.FinishedAt), ExpiresAt: moment(j.ExpiresAt),
+		StartedAt: moment(j.StartedAt), FinishedAt: moment(j.FinishedAt), ExpiresAt: moment(j.ExpiresAt), Rebuilds: j.Rebuilds,
 	}
 	for i, f := range j.Spec.Fields {
 		e.Fields[i] = f.String()

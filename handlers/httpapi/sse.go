@@ -27,8 +27,8 @@ func (h *Handler) registerExportEvents(who rule, path string, tags []string) {
 	register(h, who, huma.Operation{
 		OperationID: "follow-export", Method: http.MethodGet, Path: path, Tags: tags,
 		Summary: "Follow an export",
-		Description: "Server-sent events: the id is the event's sequence, the name is what happened (requested, started, progressed, completed, failed, cancelled, expired), " +
-			"the data is the event as a CloudEvent. The stream ends with the event that ends the export; when the client has that one already, the answer is 204.",
+		Description: "Server-sent events: the id is the event's sequence, the name is what happened (requested, started, progressed, completed, failed, cancelled, expired, recalled, interrupted, withdrawn), " +
+			"the data is the event as a CloudEvent. The stream ends with the event that ends the export, or completes its file once more after it was withdrawn; when the client has that one already, the answer is 204.",
 		Responses: map[string]*huma.Response{"200": {
 			Description: "The events, past and to come",
 			Content:     map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: huma.TypeString}}},

@@ -149,7 +149,7 @@ func (h *Handler) registerWebhooks() {
 func webhookSchema() *huma.Schema {
 	return object([]string{"url"}, map[string]*huma.Schema{
 		"url":    stringSchema("An https URL of a public host, at most %d bytes", webhook.MaxURLBytes),
-		"events": listSchema(enumSchema("", webhook.EventTypes()...), len(webhook.EventTypes()), "What is sent; completed, failed, cancelled and expired when left out"),
+		"events": listSchema(enumSchema("", webhook.EventTypes()...), len(webhook.EventTypes()), "What is sent; completed, failed, cancelled, expired and withdrawn when left out"),
 	})
 }
 

@@ -25,7 +25,7 @@ func (r *rig) hook(t testing.TB, body string) httpapi.WebhookWithSecret {
 func TestAWebhookIsRegisteredShownAndDeleted(t *testing.T) {
 	r := newRig(t)
 	w := r.hook(t, `{"url":"https://example.com/hooks"}`)
-	if strings.Join([]string{w.URL, string(w.App), w.CreatedBy[:5]}, " ") != "https://example.com/hooks demo test/" || len(w.Events) != 4 || w.DisabledAt != nil {
+	if strings.Join([]string{w.URL, string(w.App), w.CreatedBy[:5]}, " ") != "https://example.com/hooks demo test/" || len(w.Events) != 5 || w.DisabledAt != nil {
 		t.Errorf("registered %+v", w)
 	}
 	other := r.hook(t, `{"url":"https://example.com/other","events":["started"]}`)

@@ -41,12 +41,12 @@ func (r Record) wants(e export.Event) bool {
 
 // EventTypes returns the types of events that can be sent. Those that tell of progress are not among them.
 func EventTypes() []export.EventType {
-	return []export.EventType{export.Requested, export.Started, export.Completed, export.Failed, export.Cancelled, export.Expired}
+	return []export.EventType{export.Requested, export.Started, export.Completed, export.Failed, export.Cancelled, export.Expired, export.Withdrawn}
 }
 
 // DefaultEventTypes returns the types that are sent unless others are named: those that end an export, or its file.
 func DefaultEventTypes() []export.EventType {
-	return []export.EventType{export.Completed, export.Failed, export.Cancelled, export.Expired}
+	return []export.EventType{export.Completed, export.Failed, export.Cancelled, export.Expired, export.Withdrawn}
 }
 
 // Test is the event of a delivery that was asked for, to try a webhook.

@@ -143,6 +143,9 @@ func eventOf(typ export.EventType) export.Event {
 	e := export.Event{
 		ID: id, Type: typ, App: "demo", Job: id, Time: at, Actor: "backup/" + id, CommandID: "c", CausationID: "c", CorrelationID: "k", TraceParent: trace,
 	}
+	if typ != export.Requested {
+		e.Rebuild = 1
+	}
 	switch typ {
 	case export.Requested:
 		e.Spec = export.Spec{App: "demo", Format: export.CSV, Compression: export.NoCompression, UserIDs: []domain.UserID{"a"}, Filter: domain.Filter{Type: domain.TypeAdmin, Text: "secret"}}
@@ -156,7 +159,7 @@ func eventOf(typ export.EventType) export.Event {
 		e.Result = export.FileResult{SHA256: fmt.Sprintf("%064x", 1), DownloadURL: "https://files.example/x?signature=y", ManifestURL: "https://files.example/x.manifest.json?signature=y", ExpiresAt: at}
 	case export.Interrupted:
 		e.Attempt, e.Reason = 1, "the service is stopping"
-	case export.Recalled:
+	case export.Recalled, export.Withdrawn:
 		e.Position, e.Reason = 7, "an account has been deleted"
 	case export.Failed, export.Expired:
 		e.Reason = "the file could not be written"

@@ -216,7 +216,7 @@ func awaitDead(t *testing.T, r *rig, codes ...string) {
 
 // notProvoked are the messages that come by chance or when something is broken.
 // TestEveryEventOfAnExportIsInTheDocument looks at them.
-var notProvoked = []string{"exportProgressed", "exportFailed", "exportRecalled", "exportInterrupted"}
+var notProvoked = []string{"exportProgressed", "exportFailed", "exportRecalled", "exportInterrupted", "exportWithdrawn"}
 
 // codesNotProvoked are the codes that, in one process, only its trouble or a fault leads to.
 var codesNotProvoked = map[string][]string{

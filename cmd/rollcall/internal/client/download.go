@@ -126,7 +126,10 @@ func (d *download) refresh(ctx context.Context) error {
 	case e.DownloadURL == "":
 		return fmt.Errorf("export %s has nothing to download any more: it is %s", e.ID, e.Status)
 	}
-	d.export.DownloadURL = e.DownloadURL
+	rebuilt := e.SHA256 != d.export.SHA256
+	if d.export = e; rebuilt && d.have > 0 {
+		return d.again()
+	}
 	return nil
 }
 

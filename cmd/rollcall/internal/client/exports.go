@@ -31,6 +31,7 @@ type Export struct {
 	RequestedAt  time.Time `json:"requested_at"`
 	RequestedBy  string    `json:"requested_by"`
 	ExpiresAt    time.Time `json:"expires_at,omitzero"` // the file's end
+	Rebuilds     int       `json:"rebuilds,omitempty"`  // how often the file was made again because an account was deleted
 	Error        string    `json:"error,omitempty"`
 
 	Raw json.RawMessage `json:"-"` // the job as the service wrote it

@@ -56,6 +56,8 @@ type Config struct {
 	ExportsAtOnce int
 	// ExportQuota bounds the live exports of each application. Zero: nothing does.
 	ExportQuota export.Quota
+	// ExportsOnDelete is what becomes of exports whose files may hold an account that is deleted: export.Remove when empty.
+	ExportsOnDelete export.OnDelete
 	// WebhooksAllowPrivate lets webhooks have addresses that are not public, and http.
 	WebhooksAllowPrivate bool
 	// PublicURL is the address that download URLs begin with. Empty: that of Listen.

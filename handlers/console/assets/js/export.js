@@ -102,7 +102,7 @@ class Order {
     this.part('leave').textContent = t('dialog.close');
     this.#show(job);
     this.events = new EventSource(`${exportPath(this.app, this.id)}/events`);
-    for (const kind of ['started', 'progressed', 'interrupted', 'recalled', ...over]) this.events.addEventListener(kind, () => this.#look());
+    for (const kind of ['started', 'progressed', 'interrupted', 'recalled', 'withdrawn', ...over]) this.events.addEventListener(kind, () => this.#look());
     this.events.addEventListener('error', () => this.#look()); // the end of the stream, or of the connection: it comes back by itself
   }
 
