@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"rollcall/eventstore/storetest"
 	"rollcall/handlers/access"
 	"rollcall/handlers/command"
+	"rollcall/handlers/export"
 	"rollcall/handlers/intake"
 	"rollcall/handlers/messaging"
 )
@@ -233,5 +235,69 @@ func (f *fleet) checkStreams(t *testing.T, outcomes, dead uint64) {
 	}
 	if s := state(messaging.StreamDead); s.Msgs < dead {
 		t.Errorf("there are %d dead letters, want %d", s.Msgs, dead)
+	}
+}
+
+func TestOnAClusterADecisionOverAnExportIsStoredRightBehindWhatWasKnown(t *testing.T) {
+	var told []*messaging.Exports
+	all := connectEach(t, storetest.RunCluster(t, 3))
+	for _, js := range all {
+		x, err := messaging.OpenExports(t.Context(), js, 3)
+		must(t, err)
+		told = append(told, x)
+	}
+	leader(t, all[0], messaging.StreamExports)
+	const jobs = 20
+	var stored [jobs]atomic.Int32
+	var work sync.WaitGroup
+	for n := range jobs {
+		job := fmt.Sprintf("01ARZ3NDEKTSV4RRFFQ69G5F%02d", n)
+		publish(t, told[0], exportEvent(job, export.Requested), true)
+		work.Go(func() { // marks that a decision must not miss, and progress
+			for range 5 {
+				for _, typ := range []export.EventType{export.Recalled, export.Progressed} {
+					if _, err := told[n%3].Publish(t.Context(), exportEvent(job, typ), export.Condition{}); err != nil {
+						t.Errorf("tell that %s is %s: %v", job, typ, err)
+					}
+				}
+			}
+		})
+		for _, x := range told {
+			work.Go(func() {
+				for {
+					last, err := x.Last(t.Context())
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					events, err := x.Load(t.Context(), "shop", job)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					if slices.ContainsFunc(events, func(e export.Event) bool { return e.Type == export.Completed }) {
+						return
+					}
+					got, err := x.Publish(t.Context(), exportEvent(job, export.Completed), export.AtEnd(last))
+					switch {
+					case errors.Is(err, export.ErrConflict):
+						continue
+					case err != nil:
+						t.Error(err)
+						return
+					case got != last+1:
+						t.Errorf("what follows event %d is stored as %d", last, got)
+					}
+					stored[n].Add(1)
+					return
+				}
+			})
+		}
+	}
+	work.Wait()
+	for n := range stored {
+		if times := stored[n].Load(); times != 1 {
+			t.Errorf("export %d is completed %d times", n, times)
+		}
 	}
 }

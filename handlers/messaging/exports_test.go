@@ -71,6 +71,19 @@ func TestAnEventThatCanHappenOnceIsStoredOnce(t *testing.T) {
 	}
 }
 
+func TestAnEventThatFollowsTheLatestOfAllIsRefusedOnceAnyOtherIsThere(t *testing.T) {
+	x := openExports(t, newNode(t).connect(t))
+	job, other := ulid.Make().String(), ulid.Make().String()
+	last := publish(t, x, exportEvent(job, export.Requested), true)
+	end := publish(t, x, exportEvent(other, export.Progressed), false)
+	if _, err := x.Publish(t.Context(), exportEvent(job, export.Completed), export.AtEnd(last)); !errors.Is(err, export.ErrConflict) {
+		t.Errorf("without knowing of the latest event: %v", err)
+	}
+	if n, err := x.Publish(t.Context(), exportEvent(job, export.Completed), export.AtEnd(end)); err != nil || n != end+1 {
+		t.Errorf("knowing of it: %d, %v", n, err)
+	}
+}
+
 func TestTheEventsOfAJobAreLoadedInOrderTheLatestOfEachType(t *testing.T) {
 	x := openExports(t, newNode(t).connect(t))
 	job, other := ulid.Make().String(), ulid.Make().String()
@@ -124,7 +137,7 @@ func TestFollowingGivesEventsPastAndToCome(t *testing.T) {
 	}
 }
 
-func TestAJobIsInTheQueueAtMostOnce(t *testing.T) {
+func TestAJobIsInTheQueueAtMostOnceForEachRebuild(t *testing.T) {
 	js := newNode(t).connect(t)
 	x := openExports(t, js)
 	stream, err := js.Stream(t.Context(), messaging.StreamExportJobs)
@@ -133,13 +146,15 @@ func TestAJobIsInTheQueueAtMostOnce(t *testing.T) {
 	}
 	for range 3 {
 		for _, job := range []string{"a", "b"} {
-			if err := x.Enqueue(t.Context(), "shop", job, 0); err != nil {
-				t.Fatal(err)
+			for rebuild := range 2 {
+				if err := x.Enqueue(t.Context(), "shop", job, rebuild); err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
 	}
-	if n := left(t, stream); n != 2 {
-		t.Errorf("the queue holds %d jobs, want 2", n)
+	if n := left(t, stream); n != 4 {
+		t.Errorf("the queue holds %d jobs, want 4", n)
 	}
 }
 
