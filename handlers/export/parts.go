@@ -153,8 +153,11 @@ func (k *keeper) wait() {
 	if k.keeping == nil {
 		return
 	}
-	if err := <-k.keeping; err != nil {
+	err := <-k.keeping
+	if err != nil {
 		k.broken, k.records, k.packed = true, nil, nil
+	}
+	if err != nil && !errors.Is(err, context.Canceled) { // the attempt is at its end
 		k.service.cfg.Logger.Warn("a part of an export cannot be kept; if the worker ends it goes on from the part before", "app", k.job.App, "job", k.job.ID, "error", err)
 	}
 	k.keeping = nil

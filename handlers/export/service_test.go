@@ -176,37 +176,6 @@ func TestTheLongestChoiceOfAccountsFitsIntoItsEvent(t *testing.T) {
 	}
 }
 
-func TestCancellingARunningExportTakesEffectAtOnceAndLeavesNoFile(t *testing.T) {
-	w := newWorld(t, 5000)
-	reached, release := w.list.hold(2000)
-	defer release()
-	in, other := w.start(t), w.start(t)
-	in.work(t)
-	job := in.order(t, "cmd", export.Spec{})
-	<-reached
-	start := time.Now()
-	// The instance that is asked is not the one that works.
-	if got, err := other.Cancel(t.Context(), export.Request{ID: "cancel", Actor: "bob"}, app, job.ID); err != nil || got.Status != export.StatusCancelled {
-		t.Fatalf("cancel: %+v, %v", got, err)
-	}
-	eventually(t, "no file is left", func() bool { return len(in.stored(t)) == 0 })
-	if took := time.Since(start); took > time.Second {
-		t.Errorf("it took %v", took)
-	}
-	if _, err := in.Cancel(t.Context(), export.Request{ID: "again", Actor: "bob"}, app, job.ID); err != nil {
-		t.Errorf("cancelling again gives %v", err)
-	}
-	events := in.watch(t, job.ID)
-	if last := events[len(events)-1]; last.Type != export.Cancelled || last.Actor != "bob" {
-		t.Errorf("the last event is %+v", last)
-	}
-	release()
-	in.await(t, in.order(t, "next", export.Spec{}).ID, export.StatusCompleted)
-	if _, err := in.Cancel(t.Context(), export.Request{ID: "late", Actor: "bob"}, app, in.order(t, "next", export.Spec{}).ID); !errors.Is(err, export.CodeFinished) {
-		t.Errorf("cancelling a completed export gives %v", err)
-	}
-}
-
 func TestAQueuedExportCanBeCancelled(t *testing.T) {
 	w := newWorld(t, 3)
 	in := w.start(t)
