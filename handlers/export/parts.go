@@ -93,6 +93,13 @@ func (s *Service) removeParts(ctx context.Context, job Job) error {
 	return nil
 }
 
+// dropParts removes the parts of a job that will not go on from them, now rather than when the next attempt begins.
+func (s *Service) dropParts(ctx context.Context, job Job) {
+	if err := s.removeParts(ctx, job); err != nil {
+		s.cfg.Logger.Warn("parts of an export stay until its next attempt", "app", job.App, "job", job.ID, "error", err)
+	}
+}
+
 // partBytes is how large the accounts of a part are at most, about.
 const partBytes = 1 << 20
 
@@ -185,7 +192,11 @@ func (s *Service) keep(ctx context.Context, name FileName, head, packed []byte) 
 func (s *Service) kept(ctx context.Context, job Job, v version, parts int) iter.Seq2[piece, error] {
 	return func(yield func(piece, error) bool) {
 		for i := range parts {
-			p, err := s.readPart(ctx, part{v, i}.name(job))
+			name := part{v, i}.name(job)
+			p, err := s.readPart(ctx, name)
+			if errors.Is(err, errRecord) { // the next attempt goes on from the one before
+				err = errors.Join(err, s.cfg.Files.Delete(ctx, name))
+			}
 			if err != nil {
 				err = fmt.Errorf("%w: read a part of the export: %w", errStore, err)
 			}

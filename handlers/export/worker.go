@@ -83,14 +83,15 @@ func (s *Service) conclude(ctx context.Context, job Job, stopped, err error) (At
 		return AttemptRepeated, context.Cause(ctx)
 	case errors.Is(stopped, errRecalled), errors.Is(err, errRecalled):
 		s.interrupt(ctx, job, reasonRecalled)
-		if err := s.removeParts(ctx, job); err != nil {
-			s.cfg.Logger.Warn("parts of an export are removed by the next attempt", "app", job.App, "job", job.ID, "error", err)
-		}
+		s.dropParts(ctx, job)
 		return AttemptRepeated, errRecalled
 	case errors.As(err, &refused):
 		return AttemptFailed, s.fail(ctx, job, err)
 	case unavailable(err) && s.cfg.Now().Sub(job.queuedAt()) < s.cfg.MaxWait:
 		s.interrupt(ctx, job, forPeople(err))
+		if errors.Is(err, ErrStoreFull) {
+			s.dropParts(ctx, job) // they are in the way of the file
+		}
 	case job.attempts >= s.cfg.MaxAttempts:
 		return AttemptFailed, s.fail(ctx, job, err)
 	}
