@@ -56,7 +56,8 @@ type Store interface {
 	// ErrDamaged: nothing is skipped. An error ends the iteration.
 	Read(ctx context.Context, from, until Position) iter.Seq2[Envelope, error]
 
-	// ReadApp is Read for the events of one application; positions of others are passed over.
+	// ReadApp is Read for the events of one application; positions of others are passed over, but not a hole: it may have been one of them.
+	// Where a hole is found after later events were yielded, the iteration ends with ErrDamaged too.
 	ReadApp(ctx context.Context, app string, from, until Position) iter.Seq2[Envelope, error]
 
 	// ReadErased is Read for what is recorded of the erasures of one application, see KindErased.

@@ -3,7 +3,9 @@ package jetstream
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -22,33 +24,45 @@ func (s *Store) ReadErased(ctx context.Context, app string, from, until eventsto
 	return s.readSome(ctx, eventstore.ErasedSubjects(app), from, until)
 }
 
-// readSome yields the events on some subjects.
+// SubscribeApp follows the events of one application from a position onwards.
+func (s *Store) SubscribeApp(ctx context.Context, app string, from eventstore.Position) (eventstore.Subscription, error) {
+	return s.subscribe(ctx, from, beginning(eventstore.AppSubjects(app)))
+}
+
+// beginning returns what all subjects begin with that a subject with a wildcard at its end matches, and no others of the log do.
+//
+// What is wanted of the log is chosen by it, not by a filter of the server: that passes over an event that it cannot read without a
+// word, and only in the whole log does a hole show.
+func beginning(subjects string) string { return strings.TrimRight(subjects, "*>") }
+
+// readSome yields the events on subjects with a wildcard at their end.
 func (s *Store) readSome(ctx context.Context, subjects string, from, until eventstore.Position) iter.Seq2[eventstore.Envelope, error] {
 	return func(yield func(eventstore.Envelope, error) bool) {
-		from = max(from, 1)
-		if until < from {
+		read := s.read
+		if from <= 1 {
+			read = s.readFew
+		}
+		if until == 0 || until < from {
 			return
 		}
-		if err := s.readFiltered(ctx, subjects, from, until, yield); err != nil {
+		if err := read(ctx, subjects, max(from, 1), until, yield); err != nil {
 			yield(eventstore.Envelope{}, err)
 		}
 	}
 }
 
-// readFiltered calls yield until it has had enough, which is no error.
-func (s *Store) readFiltered(ctx context.Context, subjects string, from, until eventstore.Position, yield func(eventstore.Envelope, error) bool) error {
+// few is the share of the log, one in so many, up to which the events on some subjects are read faster by a filter.
+const few = 8
+
+// readFew is read from the beginning on for subjects that may have few of the events. The server knows how many they have all
+// together: as long as so many come of the filter, none was passed over. When not, the whole log is read.
+func (s *Store) readFew(ctx context.Context, subjects string, from, until eventstore.Position, yield func(eventstore.Envelope, error) bool) error {
 	last, err := s.Last(ctx)
 	if err != nil {
 		return err
 	}
-	if last < until {
-		return missing(max(last+1, from), until)
-	}
 	consumer, err := s.js.OrderedConsumer(ctx, s.cfg.Stream, jetstream.OrderedConsumerConfig{
-		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
-		OptStartSeq:       uint64(from),
-		FilterSubjects:    []string{subjects},
-		InactiveThreshold: time.Minute,
+		DeliverPolicy: jetstream.DeliverAllPolicy, FilterSubjects: []string{subjects}, InactiveThreshold: time.Minute,
 	})
 	if err != nil {
 		return unavailable("read the log", err)
@@ -57,44 +71,93 @@ func (s *Store) readFiltered(ctx context.Context, subjects string, from, until e
 	if err != nil {
 		return unavailable("read the log", err)
 	}
-	if info.NumPending == 0 && info.Delivered.Consumer == 0 {
-		return nil // there is no such event from there on
+	if until > last || info.NumPending > uint64(last)/few {
+		return s.read(ctx, subjects, from, until, yield)
+	}
+	f := filtered{until: until, yield: yield}
+	if err := f.take(ctx, consumer, info.NumPending); err != nil || f.enough {
+		return err
+	}
+	if f.came == info.NumPending && f.at <= last { // those that were counted and not written before that come behind last
+		return s.Verify(ctx)
+	}
+	// One was passed over, or there is one more by now.
+	var again uint64
+	err = s.read(ctx, subjects, from, until, func(e eventstore.Envelope, err error) bool {
+		if e.Position < f.next {
+			again++
+			return true
+		}
+		f.enough = again == f.handed && !yield(e, err)
+		return again == f.handed && !f.enough
+	})
+	if err == nil && !f.enough && again != f.handed {
+		err = unavailable("read the log", fmt.Errorf("%d events of %s came up to position %d, and there are %d", f.handed, subjects, f.next-1, again))
+	}
+	return err
+}
+
+// filtered is what has come of a filter.
+type filtered struct {
+	until  eventstore.Position
+	yield  func(eventstore.Envelope, error) bool
+	came   uint64
+	at     eventstore.Position // of the last that came
+	handed uint64              // of them, to yield
+	next   eventstore.Position // behind the last that was handed on
+	enough bool                // whether yield wants no more
+}
+
+// take hands on events until so many have come, or none comes for a while, which is no error.
+func (f *filtered) take(ctx context.Context, consumer jetstream.Consumer, count uint64) error {
+	if count == 0 {
+		return nil
 	}
 	messages, err := consumer.Messages(jetstream.PullMaxMessages(pullMessages), jetstream.PullHeartbeat(heartbeat))
 	if err != nil {
 		return unavailable("read the log", err)
 	}
 	defer messages.Stop()
-	defer context.AfterFunc(ctx, messages.Stop)() // while the consumer is made anew, the context alone does not end Next
-	for next := from; next <= until; {
-		m, err := messages.Next(jetstream.NextContext(ctx))
-		if ctx.Err() != nil {
+	for f.came < count {
+		patience, cancel := context.WithTimeout(ctx, stall)
+		m, err := next(patience, messages)
+		cancel()
+		switch {
+		case ctx.Err() != nil:
 			return ctx.Err()
-		}
-		if err != nil {
+		case errors.Is(err, context.DeadlineExceeded):
+			return nil
+		case err != nil:
 			return unavailable("read the log", err)
 		}
 		meta, err := m.Metadata()
 		if err != nil {
-			return damaged(next, err)
+			return damaged(f.at+1, err)
 		}
-		at := eventstore.Position(meta.Sequence.Stream)
-		switch {
-		case at > until:
-			return nil
-		case at < next:
-			return missing(next, next)
+		f.came, f.at = f.came+1, eventstore.Position(meta.Sequence.Stream)
+		if f.at > f.until {
+			continue
 		}
-		e, err := event(at, meta.Timestamp.UTC(), m.Subject(), m.Headers(), m.Data())
+		e, err := event(f.at, meta.Timestamp.UTC(), m.Subject(), m.Headers(), m.Data())
 		if err != nil {
 			return err
 		}
-		if !yield(e, nil) || meta.NumPending == 0 {
+		f.handed, f.next = f.handed+1, f.at+1
+		if f.enough = !f.yield(e, nil); f.enough {
 			return nil
 		}
-		next = at + 1
 	}
 	return nil
+}
+
+// next returns the next message. While the consumer is made anew, the context alone does not end MessagesContext.Next.
+func next(ctx context.Context, messages jetstream.MessagesContext) (jetstream.Msg, error) {
+	defer context.AfterFunc(ctx, messages.Stop)()
+	m, err := messages.Next(jetstream.NextContext(ctx))
+	if err != nil && ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return m, err
 }
 
 // PositionAt returns the position of the last event that the log recorded at or before a time, zero when there is none.

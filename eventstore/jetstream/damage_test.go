@@ -1,8 +1,10 @@
 package jetstream_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -229,4 +231,77 @@ func TestAFlippedBitIsNoticedOrHarmless(t *testing.T) {
 		}
 		t.Logf("byte %d of %s: %v", at, filepath.Base(path), err)
 	}
+}
+
+// TestAReadOfOneApplicationNeverPassesOverAnEvent flips a bit in the data of an event that is the only one of its account, which the server
+// then cannot read.
+func TestAReadOfOneApplicationNeverPassesOverAnEvent(t *testing.T) {
+	t.Parallel()
+	const events, hurt, share = 300, 211, 10 // every tenth is of the small application, such as position 211
+	dir := t.TempDir()
+	err := use(t, dir, func(s *jetstream.Store) {
+		var proposals []eventstore.Proposal
+		for i := range events {
+			app := "large"
+			if i%share == 0 {
+				app = "small"
+			}
+			proposals = append(proposals, eventstore.Proposal{Event: storetest.Event(eventstore.Account(app, fmt.Sprintf("user-%d.", i+1)), "command")})
+		}
+		if _, err := s.Append(t.Context(), proposals...); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []int{hurt, hurt + 1} { // of the small one, and of the large one
+		damaged := t.TempDir()
+		if err := os.CopyFS(damaged, os.DirFS(dir)); err != nil {
+			t.Fatal(err)
+		}
+		block := files(t, damaged, ".blk")[0]
+		b, err := os.ReadFile(block)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := bytes.LastIndex(b, fmt.Appendf(nil, "user-%d%%2E", at)) // in the data, which is behind the subject
+		b[i] ^= 1
+		if err := os.WriteFile(block, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		app := map[int]string{hurt: "small", hurt + 1: "large"}[at]
+		told := func(what string, err error) {
+			if !errors.Is(err, eventstore.ErrDamaged) || !strings.Contains(err.Error(), fmt.Sprintf("position %d is missing", at)) {
+				t.Errorf("%s of the application whose event at position %d is damaged: %v", what, at, err)
+			}
+		}
+		err = use(t, damaged, func(s *jetstream.Store) {
+			for _, r := range []struct{ from, until eventstore.Position }{{1, events}, {share, events}} {
+				told(fmt.Sprintf("reading %d to %d", r.from, r.until), lastError(s.ReadApp(t.Context(), app, r.from, r.until)))
+			}
+			if err := lastError(s.ReadApp(t.Context(), app, 1, hurt-1)); err != nil {
+				t.Errorf("reading up to the damage: %v", err)
+			}
+			sub, err := s.SubscribeApp(t.Context(), app, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer sub.Close()
+			for err == nil {
+				_, err = sub.Next(t.Context(), 10)
+			}
+			told("following", err)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// lastError returns what events end with.
+func lastError(events iter.Seq2[eventstore.Envelope, error]) (last error) {
+	for _, last = range events {
+	}
+	return last
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,23 +26,14 @@ func (s *Store) Subscribe(ctx context.Context, from eventstore.Position) (events
 	return s.subscribe(ctx, from, "")
 }
 
-// SubscribeApp follows the events of one application from a position onwards.
-func (s *Store) SubscribeApp(ctx context.Context, app string, from eventstore.Position) (eventstore.Subscription, error) {
-	return s.subscribe(ctx, from, eventstore.AppSubjects(app))
-}
-
-// subscribe follows the events on a subject, all when it is empty.
-func (s *Store) subscribe(ctx context.Context, from eventstore.Position, subject string) (*subscription, error) {
+// subscribe follows the events whose subjects have a beginning.
+func (s *Store) subscribe(ctx context.Context, from eventstore.Position, wanted string) (*subscription, error) {
 	from = max(from, 1)
-	cfg := jetstream.OrderedConsumerConfig{
+	consumer, err := s.js.OrderedConsumer(ctx, s.cfg.Stream, jetstream.OrderedConsumerConfig{
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:       uint64(from),
 		InactiveThreshold: time.Minute,
-	}
-	if subject != "" {
-		cfg.FilterSubjects = []string{subject}
-	}
-	consumer, err := s.js.OrderedConsumer(ctx, s.cfg.Stream, cfg)
+	})
 	if err != nil {
 		return nil, unavailable("subscribe to the log", err)
 	}
@@ -49,7 +41,7 @@ func (s *Store) subscribe(ctx context.Context, from eventstore.Position, subject
 	if err != nil {
 		return nil, unavailable("subscribe to the log", err)
 	}
-	sub := &subscription{messages: messages, next: from, some: subject != "", arrived: make(chan jetstream.Msg, pullMessages), stop: make(chan struct{})}
+	sub := &subscription{messages: messages, next: from, wanted: wanted, arrived: make(chan jetstream.Msg, pullMessages), stop: make(chan struct{})}
 	sub.pump.Go(sub.receive)
 	return sub, nil
 }
@@ -59,8 +51,8 @@ type subscription struct {
 	messages jetstream.MessagesContext
 	arrived  chan jetstream.Msg // closed when no more will come; then failed tells why
 	failed   error
-	next     eventstore.Position // the position that Next returns next, or a later one when some is set
-	some     bool                // whether events are left out
+	next     eventstore.Position // the position that comes next
+	wanted   string              // what the subjects of the events begin with that Next returns
 	broken   error               // what is wrong at that position, which Next has found
 
 	stop     chan struct{}
@@ -89,58 +81,75 @@ func (s *subscription) receive() {
 
 // Next returns the events that have arrived, after waiting for the first.
 func (s *subscription) Next(ctx context.Context, limit int) ([]eventstore.Envelope, error) {
-	if s.broken != nil {
-		return nil, s.broken
-	}
-	limit = max(limit, 1)
-	var first jetstream.Msg
-	select {
-	case m, ok := <-s.arrived:
-		if !ok {
-			return nil, s.end()
-		}
-		first = m
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	events := make([]eventstore.Envelope, 0, min(limit, len(s.arrived)+1))
-	for m := first; ; {
-		e, err := s.decode(m)
-		if err != nil {
-			s.broken = err
-			if len(events) == 0 {
-				return nil, err
-			}
-			return events, nil // the next call tells
-		}
-		events = append(events, e)
-		s.next = e.Position + 1
-		if len(events) == limit {
-			return events, nil
-		}
-		select {
-		case next, ok := <-s.arrived:
-			if !ok {
-				return events, nil // the next call tells why
-			}
-			m = next
-		default:
-			return events, nil
+	for {
+		events, err := s.advance(ctx, limit)
+		if len(events) > 0 || err != nil {
+			return events, err
 		}
 	}
 }
 
-// decode returns the event of a message, which must be the next of the log.
-func (s *subscription) decode(m jetstream.Msg) (eventstore.Envelope, error) {
+// advance is Next, but for what has arrived, which may be nothing that is wanted.
+func (s *subscription) advance(ctx context.Context, limit int) ([]eventstore.Envelope, error) {
+	if s.broken != nil {
+		return nil, s.broken
+	}
+	var m jetstream.Msg
+	var open bool
+	select {
+	case m, open = <-s.arrived:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	var events []eventstore.Envelope
+	for passed := 0; open; passed++ {
+		e, wanted, err := s.decode(m)
+		if err != nil {
+			s.broken = err
+			break
+		}
+		s.next++
+		if wanted {
+			if events == nil {
+				events = make([]eventstore.Envelope, 0, min(max(limit, 1), len(s.arrived)+1))
+			}
+			events = append(events, e)
+		}
+		if len(events) >= limit || passed >= readAhead {
+			return events, nil
+		}
+		select {
+		case m, open = <-s.arrived:
+		default:
+			return events, nil
+		}
+	}
+	if len(events) > 0 {
+		return events, nil // the next call tells
+	}
+	if s.broken != nil {
+		return nil, s.broken
+	}
+	return nil, s.end()
+}
+
+// decode returns the event of a message, which must be the next of the log, and whether it is wanted, without which it is not read.
+func (s *subscription) decode(m jetstream.Msg) (e eventstore.Envelope, wanted bool, err error) {
 	meta, err := m.Metadata()
 	if err != nil {
-		return eventstore.Envelope{}, damaged(s.next, err)
+		return e, false, damaged(s.next, err)
 	}
 	at := eventstore.Position(meta.Sequence.Stream)
-	if at < s.next || at > s.next && !s.some {
-		return eventstore.Envelope{}, missing(s.next, at-1)
+	switch {
+	case at < s.next:
+		return e, false, damaged(s.next, fmt.Errorf("position %d comes again", at))
+	case at > s.next:
+		return e, false, missing(s.next, at-1)
+	case !strings.HasPrefix(m.Subject(), s.wanted):
+		return e, false, nil
 	}
-	return event(at, meta.Timestamp.UTC(), m.Subject(), m.Headers(), m.Data())
+	e, err = event(at, meta.Timestamp.UTC(), m.Subject(), m.Headers(), m.Data())
+	return e, true, err
 }
 
 // end returns why no more events come.
@@ -172,16 +181,17 @@ func missing(from, to eventstore.Position) error {
 // stall is how long an event that has been written may fail to come before it is asked for by itself.
 const stall = 2 * time.Second
 
-// nextWritten is Next for events that are known to have been written. A consumer waits forever for one that the server cannot read.
-func (s *Store) nextWritten(ctx context.Context, sub eventstore.Subscription, next eventstore.Position, limit int) ([]eventstore.Envelope, error) {
+// written is Next for events that are known to have been written, or none if what has arrived is not wanted. A consumer waits forever
+// for one that the server cannot read.
+func (s *Store) written(ctx context.Context, sub *subscription, limit int) ([]eventstore.Envelope, error) {
 	for {
 		patience, cancel := context.WithTimeout(ctx, stall)
-		events, err := sub.Next(patience, limit)
+		events, err := sub.advance(patience, limit)
 		cancel()
 		if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
 			return events, err
 		}
-		if _, err := s.get(ctx, next); err != nil && !errors.Is(err, eventstore.ErrUnavailable) {
+		if _, err := s.get(ctx, sub.next); err != nil && !errors.Is(err, eventstore.ErrUnavailable) {
 			return nil, err
 		}
 	}
@@ -197,34 +207,34 @@ func (s *Store) Read(ctx context.Context, from, until eventstore.Position) iter.
 		if until < from {
 			return
 		}
-		if err := s.read(ctx, from, until, yield); err != nil {
+		if err := s.read(ctx, "", from, until, yield); err != nil {
 			yield(eventstore.Envelope{}, err)
 		}
 	}
 }
 
-// read calls yield until it has had enough, which is no error.
-func (s *Store) read(ctx context.Context, from, until eventstore.Position, yield func(eventstore.Envelope, error) bool) error {
+// read calls yield for the events on subjects with a wildcard at their end, for all when it is empty, until yield has had enough,
+// which is no error.
+func (s *Store) read(ctx context.Context, subjects string, from, until eventstore.Position, yield func(eventstore.Envelope, error) bool) error {
 	last, err := s.Last(ctx)
 	if err != nil {
 		return err
 	}
-	sub, err := s.Subscribe(ctx, from)
+	sub, err := s.subscribe(ctx, from, beginning(subjects))
 	if err != nil {
 		return err
 	}
 	defer sub.Close()
-	for next := from; next <= min(until, last); {
-		events, err := s.nextWritten(ctx, sub, next, int(min(readAhead, until-next+1)))
-		if err != nil {
+	for end := min(until, last); sub.next <= end; {
+		events, err := s.written(ctx, sub, readAhead)
+		if err != nil && sub.next <= end {
 			return err
 		}
 		for _, e := range events {
-			if !yield(e, nil) {
+			if e.Position > until || !yield(e, nil) {
 				return nil
 			}
 		}
-		next += eventstore.Position(len(events))
 	}
 	if last < until {
 		return missing(max(last+1, from), until)
