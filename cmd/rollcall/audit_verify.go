@@ -18,12 +18,13 @@ import (
 
 // auditVerifyCmd compares the log with what was signed.
 type auditVerifyCmd struct {
-	AllApps    bool   `help:"The whole log, all applications; for operators. Default: the events of --app."`
+	AllApps    bool   `help:"The whole log, all applications; for operators. Default: the events of --app; with --offline those of the file."`
 	Key        string `help:"The public key, or a file that holds it. Default: the one that the service tells, which proves nothing against the service itself." placeholder:"KEY"`
 	Since      string `help:"A file with an earlier checkpoint, which the log must have grown from." placeholder:"FILE"`
 	Save       string `help:"Write the checkpoint to this file, once all is verified, for --since of the next time." placeholder:"FILE"`
 	Offline    bool   `help:"Verify the file of a replay, without a service."`
 	Replay     string `help:"With --offline: the file that audit replay --to file:FILE --proof has written." placeholder:"FILE"`
+	Some       bool   `help:"With --offline: the file has only some of an account's events, such as those of a type. Default: an event that follows one that is not there is an error."`
 	Checkpoint string `help:"With --offline: the checkpoint. Default: FILE.checkpoint." placeholder:"FILE"`
 	Proof      string `help:"With --offline: the proof. Default: FILE.proof; a replay of the whole log needs none." placeholder:"FILE"`
 }
@@ -33,8 +34,8 @@ func (c *auditVerifyCmd) Run(ctx context.Context, r *remote, s *streams) error {
 	if c.Offline {
 		return c.offline(ctx, s)
 	}
-	if c.Replay != "" || c.Checkpoint != "" || c.Proof != "" {
-		return usage("--replay, --checkpoint and --proof go with --offline")
+	if c.Replay != "" || c.Checkpoint != "" || c.Proof != "" || c.Some {
+		return usage("--replay, --checkpoint, --proof and --some go with --offline")
 	}
 	api, app, err := r.appOrAll(c.AllApps)
 	if err != nil {
@@ -74,12 +75,17 @@ func (c *auditVerifyCmd) Run(ctx context.Context, r *remote, s *streams) error {
 
 // key returns the key that is given, as text or in a file, empty for none.
 func (c *auditVerifyCmd) key() (string, error) {
-	b, err := os.ReadFile(c.Key)
-	switch {
-	case c.Key == "":
-		return "", nil
-	case errors.Is(err, fs.ErrNotExist):
-		return c.Key, nil
+	return publicKey(c.Key)
+}
+
+// publicKey returns the key that a flag gives, as text or in a file, empty for none.
+func publicKey(given string) (string, error) {
+	if given == "" || ledger.IsPublicKey(given) {
+		return given, nil
+	}
+	b, err := os.ReadFile(given)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("--key %s is neither a public key, which reads name+hash+key, nor a file that holds one", given)
 	}
 	return string(b), err
 }
@@ -148,8 +154,8 @@ func (c *auditVerifyCmd) events(ctx context.Context, api *client.Client, app str
 
 // offline verifies the file of a replay.
 func (c *auditVerifyCmd) offline(ctx context.Context, s *streams) error {
-	if c.Replay == "" || c.Key == "" || c.Since != "" || c.Save != "" || c.AllApps {
-		return usage("--offline needs --replay and --key, and takes --checkpoint and --proof beside them")
+	if c.Replay == "" || c.Key == "" || c.Since != "" || c.Save != "" || c.Some && c.AllApps {
+		return usage("--offline needs --replay and --key, and takes --checkpoint, --proof, and --some or --all-apps beside them")
 	}
 	key, err := c.key()
 	if err != nil {
@@ -159,28 +165,44 @@ func (c *auditVerifyCmd) offline(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	n, err := c.verifyFile(ctx, checkpoint)
+	n, extent, err := c.verifyFile(ctx, checkpoint)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(s.out, "verified: %s events of %s are as they were signed, up to position %d\n", grouped(int64(n)), c.Replay, checkpoint.Size)
+	fmt.Fprintf(s.out, "verified: %s events of %s are as they were signed, up to position %d; %s\n", grouped(int64(n)), c.Replay, checkpoint.Size, missingFrom[extent])
 	return nil
 }
 
-func (c *auditVerifyCmd) verifyFile(ctx context.Context, checkpoint ledger.Checkpoint) (uint64, error) {
+// missingFrom tells what is known of events that may be missing from a file.
+var missingFrom = map[ledger.Extent]string{
+	ledger.Whole:      "none is missing",
+	ledger.Continuous: "none is missing from between those of an account",
+	ledger.Chosen:     "whether any is missing was not looked at",
+}
+
+// verifyFile returns how many events the file has, and which it was found to have.
+func (c *auditVerifyCmd) verifyFile(ctx context.Context, checkpoint ledger.Checkpoint) (uint64, ledger.Extent, error) {
 	proof, err := os.Open(cmp.Or(c.Proof, c.Replay+".proof"))
 	if errors.Is(err, fs.ErrNotExist) && c.Proof == "" {
 		n, err := ledger.Verification{Checkpoint: checkpoint}.Run(ctx, eventsOf(c.Replay))
 		if err != nil {
 			err = fmt.Errorf("without %s.proof the file must be of the whole log: %w", c.Replay, err)
 		}
-		return n, err
+		return n, ledger.Whole, err
 	}
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	defer proof.Close()
-	return ledger.VerifyReplay(ctx, checkpoint, proof, eventsOf(c.Replay))
+	extent := ledger.Continuous
+	switch {
+	case c.AllApps:
+		extent = ledger.Whole
+	case c.Some:
+		extent = ledger.Chosen
+	}
+	n, err := ledger.VerifyReplay(ctx, checkpoint, proof, eventsOf(c.Replay), extent)
+	return n, extent, err
 }
 
 // eventsOf yields the events of a file.

@@ -87,15 +87,18 @@ func newPlant(t *testing.T) *plant {
 // parts are the applications of the plant, a large one and one with every tenth event.
 var parts = []string{"app", "few"}
 
-// write appends events to accounts that have several each.
+// write appends events to accounts that have several each, and to some that have one.
 func write(t *testing.T, store *jetstream.Store, from, until int) {
 	t.Helper()
 	for n := from; n <= until; n += 50 {
 		var batch []eventstore.Proposal
 		for i := n; i < min(n+50, until+1); i++ {
 			id := eventstore.Account(parts[0], fmt.Sprintf("u%d", i%60))
-			if i%10 == 3 {
-				id.App = parts[1]
+			switch { // those that have one event are followed by no other that would miss it
+			case i%10 == 3:
+				id = eventstore.Account(parts[1], fmt.Sprintf("u%d", i))
+			case i%3 == 1:
+				id.Name = fmt.Sprintf("once%d", i)
 			}
 			revision, err := store.Revision(t.Context(), id)
 			if err != nil {

@@ -114,6 +114,12 @@ func LoadKey(path string) (Key, error) {
 	return key, nil
 }
 
+// IsPublicKey tells whether a text is a public key as Key.Public returns it.
+func IsPublicKey(text string) bool {
+	_, err := note.NewVerifier(strings.TrimSpace(text))
+	return err == nil
+}
+
 // IsZero tells whether it is no key.
 func (k Key) IsZero() bool { return k.signer == nil }
 

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -146,66 +147,102 @@ func parseNode(line string) (node, error) {
 	return n, nil
 }
 
+// Extent tells which events the file of a replay is to have, which its proof, that is believed in nothing, cannot tell.
+type Extent string
+
+// The extents.
+const (
+	Continuous Extent = "continuous" // all of an application or of an account from the first of the file on
+	Chosen     Extent = "chosen"     // some, such as those of a type
+	Whole      Extent = "whole"      // all of the log
+)
+
 // VerifyReplay compares the events of a file with its proof and a checkpoint, whose signature has been checked, and returns how many they
-// are. Nothing of a service is needed. The error is a *Difference for the first event that is not as it was signed, ErrProof when
-// the proof is not of the checkpoint, or one that the events end with.
-func VerifyReplay(ctx context.Context, c Checkpoint, proof io.Reader, events iter.Seq2[eventstore.Envelope, error]) (uint64, error) {
+// are. Nothing of a service is needed. Whoever writes both the file and the proof cannot alter or add an event. Nor, of a Continuous
+// replay, can they leave out one that another event of the file follows on the same aggregate, and of a Whole one none at all.
+//
+// The error is a *Difference for the first event that is not as it was signed, ErrProof when the proof is not of the checkpoint,
+// ErrUnsigned for an event behind it, or one that the events end with.
+func VerifyReplay(ctx context.Context, c Checkpoint, proof io.Reader, events iter.Seq2[eventstore.Envelope, error], extent Extent) (uint64, error) {
 	next, stop := iter.Pull2(events)
 	defer stop()
-	var verified uint64
-	var wrong error // the first difference: what the proof says is known once it is read to its end
-	note := func(err error) {
-		if wrong == nil {
-			wrong = err
-		}
-	}
-	var h hasher
+	r := replaying{extent: extent, next: next}
+	r.advance()
+	r.chain.first = r.event.Position
 	var tree stack
-	e, err, more := next()
-	for n, perr := range readProof(proof) {
-		if perr == nil {
-			perr = ctx.Err()
-		}
-		if perr != nil {
-			return verified, perr
+	for n, err := range readProof(proof) {
+		if err = cmp.Or(err, ctx.Err()); err != nil {
+			return r.verified, err
 		}
 		tree.add(n)
-		for more && err == nil && wrong == nil && (uint64(e.Position) < n.first || !n.event && uint64(e.Position) <= n.last) {
-			note(&Difference{e.Position, Inserted, fmt.Sprintf("event %s is not among those that the proof is of", e.ID)})
-		}
-		if !n.event || wrong != nil {
-			continue
-		}
-		if err != nil {
-			note(err)
-			continue
-		}
-		if !more || uint64(e.Position) > n.first {
-			note(&Difference{eventstore.Position(n.first), Dropped, "the proof is of an event there, and the file has none"})
-			continue
-		}
-		leaf, lerr := h.leaf(e)
-		if lerr != nil {
-			return verified, lerr
-		}
-		if leaf != n.hash {
-			note(&Difference{e.Position, Altered, fmt.Sprintf("what is there now is event %s, a %s of %s", e.ID, e.Type, e.Aggregate)})
-			continue
-		}
-		verified++
-		e, err, more = next()
+		r.compare(n)
 	}
 	switch {
 	case tree.size != c.Size || tree.root() != c.Root:
-		return verified, fmt.Errorf("%w: its hashes do not lead to what was signed for size %d", ErrProof, c.Size)
-	case wrong != nil:
-		return verified, wrong
-	case err != nil:
-		return verified, err
-	case more && uint64(e.Position) <= c.Size:
-		return verified, &Difference{e.Position, Inserted, fmt.Sprintf("event %s is not among those that the proof is of", e.ID)}
+		return r.verified, fmt.Errorf("%w: its hashes do not lead to what was signed for size %d", ErrProof, c.Size)
+	case r.wrong == nil && r.more && uint64(r.event.Position) > c.Size:
+		return r.verified, unsigned(r.event, c)
+	case r.wrong == nil && r.more:
+		return r.verified, r.inserted()
 	}
-	return verified, nil
+	return r.verified, r.wrong
+}
+
+// replaying is a VerifyReplay under way.
+type replaying struct {
+	extent   Extent
+	next     func() (eventstore.Envelope, error, bool)
+	event    eventstore.Envelope // that comes next
+	more     bool                // whether one does
+	hasher   hasher
+	chain    chain
+	verified uint64
+	wrong    error // the first difference: what the proof says is known once it is read to its end
+}
+
+// advance goes on to the next event of the file.
+func (r *replaying) advance() {
+	var err error
+	if r.event, err, r.more = r.next(); err != nil {
+		r.wrong, r.more = err, false
+	}
+}
+
+// compare compares what a line of the proof is of with the file, until something is wrong.
+func (r *replaying) compare(n node) {
+	at := uint64(r.event.Position)
+	switch {
+	case r.wrong != nil:
+	case r.more && (at < n.first || !n.event && at <= n.last):
+		r.wrong = r.inserted()
+	case n.event && (!r.more || at > n.first):
+		r.wrong = &Difference{eventstore.Position(n.first), Dropped, "the proof is of an event there, and the file has none"}
+	case n.event:
+		if r.wrong = r.same(n); r.wrong == nil {
+			r.verified++
+			r.advance()
+		}
+	case r.extent == Whole:
+		r.wrong = &Difference{eventstore.Position(n.first), Dropped, "the file has no such event, and it is to be of the whole log"}
+	}
+}
+
+// same returns nil when the next event is that of a line, and follows what it should.
+func (r *replaying) same(n node) error {
+	e := r.event
+	switch leaf, err := r.hasher.leaf(e); {
+	case err != nil:
+		return err
+	case leaf != n.hash:
+		return &Difference{e.Position, Altered, fmt.Sprintf("what is there now is event %s, a %s of %s", e.ID, e.Type, e.Aggregate)}
+	case r.extent == Continuous:
+		return r.chain.add(e)
+	}
+	return nil
+}
+
+func (r *replaying) inserted() error {
+	return &Difference{r.event.Position, Inserted, fmt.Sprintf("event %s is not among those that the proof is of", r.event.ID)}
 }
 
 // stack is a tree of whole subtrees from the left to the right.

@@ -1,7 +1,9 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 
@@ -57,7 +59,7 @@ const lookAhead = 32
 
 // Verification compares events with the tree that was signed. The zero value needs Checkpoint and Leaves.
 type Verification struct {
-	// Checkpoint is that of the tree. Events behind it are not looked at.
+	// Checkpoint is that of the tree. An event behind it is ErrUnsigned.
 	Checkpoint Checkpoint
 	// Leaves are those of the tree, by which the position of a difference is known. When nil, only the root is compared.
 	Leaves Leaves
@@ -70,21 +72,26 @@ type Verification struct {
 // not as it was signed; ErrBroken when the leaves are not those of the checkpoint; or one that the events end with.
 func (v Verification) Run(ctx context.Context, events iter.Seq2[eventstore.Envelope, error]) (uint64, error) {
 	r := verifying{Verification: v, ctx: ctx, tree: &edge{}}
-	if v.Part {
-		r.seen = make([]uint64, v.Checkpoint.Size/64+1)
-	}
+	r.chain.first = 1
 	for e, err := range events {
 		if err != nil {
 			return r.compared, err
 		}
-		if uint64(e.Position) > v.Checkpoint.Size {
-			break
+		if uint64(e.Position) > v.Checkpoint.Size && len(r.suspects) == 0 {
+			return r.compared, cmp.Or(r.end(), unsigned(e, v.Checkpoint))
 		}
 		if done, err := r.next(e); done || err != nil {
 			return r.compared, err
 		}
 	}
 	return r.compared, r.end()
+}
+
+// ErrUnsigned means that an event is behind the checkpoint, which says nothing of it.
+var ErrUnsigned = errors.New("the checkpoint does not cover it")
+
+func unsigned(e eventstore.Envelope, c Checkpoint) error {
+	return fmt.Errorf("the event at position %d: %w: it is of the positions up to %d; verify with a later one", e.Position, ErrUnsigned, c.Size)
 }
 
 // verifying is a Verification under way.
@@ -95,7 +102,7 @@ type verifying struct {
 	tree     *edge // over the events
 	last     eventstore.Position
 	compared uint64
-	seen     []uint64              // a bit a position, of parts
+	chain    chain                 // of parts
 	window   []Hash                // leaves of the tree from
 	start    eventstore.Position   // this position on
 	suspects []eventstore.Envelope // the first that differs and those behind it
@@ -139,7 +146,11 @@ func (r *verifying) next(e eventstore.Envelope) (done bool, err error) {
 			return false, nil
 		}
 	}
-	if !r.Part {
+	if r.Part { // behind the comparison: what an event says is known to be true
+		if err := r.chain.add(e); err != nil {
+			return true, err
+		}
+	} else {
 		if r.tree.add(got); r.tree.size%(1<<13) == 0 {
 			r.tree.trim()
 		}
@@ -156,19 +167,7 @@ func (r *verifying) order(e eventstore.Envelope) error {
 		return &Difference{e.Position, Inserted, fmt.Sprintf("it comes behind position %d", r.last)}
 	case !r.Part && e.Position != r.last+1:
 		return &Difference{r.last + 1, Dropped, fmt.Sprintf("the next event is at position %d", e.Position)}
-	case !r.Part:
-		return nil
 	}
-	bit := func(p eventstore.Position) (*uint64, uint64) { return &r.seen[p/64], 1 << (p % 64) }
-	if e.Previous > 0 {
-		word, mask := bit(e.Previous)
-		if *word&mask == 0 {
-			return &Difference{e.Previous, Dropped, fmt.Sprintf("the event of %s at position %d follows it, and it is not there", e.Aggregate, e.Position)}
-		}
-		*word &^= mask // nothing else follows it
-	}
-	word, mask := bit(e.Position)
-	*word |= mask
 	return nil
 }
 

@@ -97,7 +97,7 @@ func TestVerificationNamesTheFirstEntryThatIsNotAsItWasSigned(t *testing.T) {
 		}
 	}
 	more := append(slices.Clone(events), rewritten(events[0], func(e *eventstore.Envelope) { e.Position = n + 1 }))
-	if verified, err := (ledger.Verification{Checkpoint: c, Leaves: leaves}).Run(t.Context(), each(more)); err != nil || verified != n {
+	if verified, err := (ledger.Verification{Checkpoint: c, Leaves: leaves}).Run(t.Context(), each(more)); !errors.Is(err, ledger.ErrUnsigned) || verified != n {
 		t.Errorf("what is behind the checkpoint: %d, %v", verified, err)
 	}
 }
@@ -139,6 +139,13 @@ func TestThePartOfOneApplicationIsVerified(t *testing.T) {
 	if _, err := v.Run(t.Context(), each(foreign)); !errors.As(err, &d) || d.Position != part[30].Position {
 		t.Errorf("an event is replaced by another: %v", err)
 	}
+	for _, previous := range []eventstore.Position{part[40].Previous - 3, part[40].Position, 1 << 40} {
+		guarded := slices.Clone(part)
+		guarded[40] = rewritten(part[40], func(e *eventstore.Envelope) { e.Previous = previous })
+		if _, err := v.Run(t.Context(), each(guarded)); !errors.As(err, &d) || d.Kind != ledger.Altered || d.Position != part[40].Position {
+			t.Errorf("an event is said to follow position %d: %v, want position %d altered", previous, err, part[40].Position)
+		}
+	}
 }
 
 // positions yields the positions of events.
@@ -157,20 +164,25 @@ func TestAReplayIsVerifiedByItsProofAlone(t *testing.T) {
 	events := history(1500)
 	l, c := signedHistory(t, events[:1400])
 	_, other := signedHistory(t, events[:1399])
-	part := ofApp(events, "app2")
-	inTree := len(ofApp(events[:1400], "app2"))
+	part := ofApp(events[:1400], "app2")
+	inTree := len(part)
 	var proof bytes.Buffer
 	if err := ledger.NewTiles(c, fetchFrom(l)).WriteProof(t.Context(), &proof, positions(part)); err != nil {
 		t.Fatal(err)
 	}
 	verify := func(c ledger.Checkpoint, proof string, events []eventstore.Envelope) (uint64, error) {
-		return ledger.VerifyReplay(t.Context(), c, strings.NewReader(proof), each(events))
+		return ledger.VerifyReplay(t.Context(), c, strings.NewReader(proof), each(events), ledger.Continuous)
 	}
 	if n, err := verify(c, proof.String(), part); err != nil || n != uint64(inTree) {
 		t.Fatalf("the replay: %d events, %v; want %d", n, err, inTree)
 	}
+	altered := rewritten(part[40], func(e *eventstore.Envelope) { e.Stored = bytes.ToUpper(e.Stored) })
+	behind := append(slices.Clone(part), events[1400], altered)
+	if n, err := verify(c, proof.String(), behind); !errors.Is(err, ledger.ErrUnsigned) || n != uint64(inTree) {
+		t.Errorf("an event behind the checkpoint: %d events, %v", n, err)
+	}
 	flipped := slices.Clone(part)
-	flipped[40] = rewritten(part[40], func(e *eventstore.Envelope) { e.Stored = bytes.ToUpper(e.Stored) })
+	flipped[40] = altered
 	for name, test := range map[string]struct {
 		events []eventstore.Envelope
 		at     eventstore.Position
@@ -197,6 +209,44 @@ func TestAReplayIsVerifiedByItsProofAlone(t *testing.T) {
 	} {
 		if _, err := verify(c, bad, part); !errors.Is(err, ledger.ErrProof) && !errors.Is(err, eventstore.ErrDamaged) || err == nil {
 			t.Errorf("a proof with %s: %v", name, err)
+		}
+	}
+}
+
+// TestAProofCannotHideAnEvent has whoever writes the proof say that an event which the file leaves out is another application's.
+func TestAProofCannotHideAnEvent(t *testing.T) {
+	t.Parallel()
+	events := history(900)
+	l, c := signedHistory(t, events)
+	proofOf := func(part []eventstore.Envelope) string {
+		var proof bytes.Buffer
+		if err := ledger.NewTiles(c, fetchFrom(l)).WriteProof(t.Context(), &proof, positions(part)); err != nil {
+			t.Fatal(err)
+		}
+		return proof.String()
+	}
+	part := ofApp(events, "app1")
+	hidden := part[70]
+	without := slices.Delete(slices.Clone(part), 70, 71)
+	for name, test := range map[string]struct {
+		events []eventstore.Envelope
+		extent ledger.Extent
+		lost   eventstore.Position
+	}{
+		"all":                        {part, ledger.Continuous, 0},
+		"one left out":               {without, ledger.Continuous, hidden.Position},
+		"of the whole log":           {events, ledger.Whole, 0},
+		"of less than the whole log": {events[:899], ledger.Whole, 900},
+		"chosen":                     {without, ledger.Chosen, 0},
+		"from a position on":         {part[50:], ledger.Continuous, 0},
+		"from there, one left out":   {without[50:], ledger.Continuous, hidden.Position},
+	} {
+		_, err := ledger.VerifyReplay(t.Context(), c, strings.NewReader(proofOf(test.events)), each(test.events), test.extent)
+		var d *ledger.Difference
+		if test.lost == 0 && err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if test.lost > 0 && (!errors.As(err, &d) || d.Kind != ledger.Dropped || d.Position != test.lost) {
+			t.Errorf("%s: %v, want position %d dropped", name, err, test.lost)
 		}
 	}
 }
