@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"rollcall/cmd/rollcall/internal/client"
+	"rollcall/eventstore/ledger"
 )
 
 // auditCmd are the commands that examine what happened.
@@ -133,6 +134,7 @@ func (c *auditReplayCmd) Run(ctx context.Context, r *remote, s *streams, env loo
 	if err != nil {
 		return err
 	}
+	extent := c.extent()
 	if last := target.last(); last > 0 {
 		c.From = fmt.Sprint(last + 1)
 	}
@@ -143,7 +145,18 @@ func (c *auditReplayCmd) Run(ctx context.Context, r *remote, s *streams, env loo
 	if err != nil || !c.Proof {
 		return err
 	}
-	return proveReplay(ctx, api, s, file)
+	return proveReplay(ctx, api, s, file, extent)
+}
+
+// extent returns which events the file of a replay has.
+func (c *auditReplayCmd) extent() ledger.Extent {
+	switch {
+	case c.Type != "":
+		return ledger.Chosen
+	case c.AllApps && c.User == "" && c.From == "" && c.Until == "":
+		return ledger.Whole
+	}
+	return ledger.Continuous
 }
 
 func (c *auditReplayCmd) replay(ctx context.Context, api *client.Client, app string, s *streams, target replayTarget) error {

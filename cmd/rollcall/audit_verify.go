@@ -41,12 +41,7 @@ func (c *auditVerifyCmd) Run(ctx context.Context, r *remote, s *streams) error {
 	if err != nil {
 		return err
 	}
-	key, err := c.key()
-	if err == nil && key == "" {
-		if key, err = api.LedgerKey(ctx); err == nil {
-			fmt.Fprintf(s.err, "the key is the service's own; keep it and give it with --key the next time: %s\n", key)
-		}
-	}
+	key, err := keyOrTold(ctx, api, s, c.Key)
 	if err != nil {
 		return err
 	}
@@ -73,9 +68,16 @@ func (c *auditVerifyCmd) Run(ctx context.Context, r *remote, s *streams) error {
 	return nil
 }
 
-// key returns the key that is given, as text or in a file, empty for none.
-func (c *auditVerifyCmd) key() (string, error) {
-	return publicKey(c.Key)
+// keyOrTold returns the key that a flag gives, or else the one that the service tells, with a word about it.
+func keyOrTold(ctx context.Context, api *client.Client, s *streams, given string) (string, error) {
+	key, err := publicKey(given)
+	if err != nil || key != "" {
+		return key, err
+	}
+	if key, err = api.LedgerKey(ctx); err == nil {
+		fmt.Fprintf(s.err, "the key is the service's own; keep it and give it with --key the next time: %s\n", key)
+	}
+	return key, err
 }
 
 // publicKey returns the key that a flag gives, as text or in a file, empty for none.
@@ -102,15 +104,12 @@ func (c *auditVerifyCmd) grown(ctx context.Context, api *client.Client, now ledg
 	if then.Size > now.Size {
 		return fmt.Errorf("%w: %d events were signed in %s, now there are %d: position %d is lost", eventstore.ErrDamaged, then.Size, c.Since, now.Size, now.Size+1)
 	}
-	told, err := api.Consistency(ctx, then.Size, now.Size)
+	_, proof, err := growth(ctx, api, then.Size, now.Size)
 	if err != nil {
 		return err
 	}
-	proof := ledger.Consistency{From: then.Size, To: now.Size, FromRoot: then.Root, ToRoot: now.Root}
-	if proof.Path, err = hashesOf(told.Path); err == nil {
-		err = proof.Check()
-	}
-	if err != nil {
+	proof.FromRoot, proof.ToRoot = then.Root, now.Root
+	if err := proof.Check(); err != nil {
 		return fmt.Errorf("%w: what was signed in %s, up to position %d, is not the beginning of what is signed now: the log was written anew: %w", eventstore.ErrDamaged, c.Since, then.Size, err)
 	}
 	return nil
@@ -157,7 +156,7 @@ func (c *auditVerifyCmd) offline(ctx context.Context, s *streams) error {
 	if c.Replay == "" || c.Key == "" || c.Since != "" || c.Save != "" || c.Some && c.AllApps {
 		return usage("--offline needs --replay and --key, and takes --checkpoint, --proof, and --some or --all-apps beside them")
 	}
-	key, err := c.key()
+	key, err := publicKey(c.Key)
 	if err != nil {
 		return err
 	}
@@ -233,7 +232,7 @@ func eventsOf(path string) iter.Seq2[eventstore.Envelope, error] {
 }
 
 // proveReplay writes what verifies the file of a replay beside it.
-func proveReplay(ctx context.Context, api *client.Client, s *streams, path string) error {
+func proveReplay(ctx context.Context, api *client.Client, s *streams, path string, extent ledger.Extent) error {
 	key, err := api.LedgerKey(ctx)
 	if err != nil {
 		return err
@@ -256,7 +255,8 @@ func proveReplay(ctx context.Context, api *client.Client, s *streams, path strin
 	if err := saveCheckpoint(path+".checkpoint", signed); err != nil {
 		return err
 	}
-	fmt.Fprintf(s.err, "verify it without a service: rollcall audit verify --offline --replay %s --key %s\n", path, key)
+	flags := map[ledger.Extent]string{ledger.Whole: " --all-apps", ledger.Chosen: " --some"}
+	fmt.Fprintf(s.err, "verify it without a service: rollcall audit verify --offline --replay %s%s --key %s\n", path, flags[extent], key)
 	return nil
 }
 

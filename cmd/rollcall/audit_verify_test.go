@@ -1,12 +1,18 @@
 package main
 
 import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"golang.org/x/mod/sumdb/tlog"
+
 	"rollcall/cmd/rollcall/internal/client"
+	"rollcall/eventstore/ledger"
 )
 
 // auditing is the command line of an auditor and of an operator of a running service.
@@ -103,20 +109,71 @@ func TestTheLogIsVerifiedByCheckpointsThatWereKept(t *testing.T) {
 	if lines := strings.Split(out, "\n"); len(lines) < 5 || !strings.HasPrefix(a.read(key), lines[0]+"+") || lines[3] != "" || !strings.HasPrefix(lines[4], "— "+lines[0]) {
 		t.Errorf("the checkpoint is\n%s", out)
 	}
-	if out, _ = a.run(exitDone, "proof", "--position", "3"); !strings.Contains(out, `"leaf_hash"`) {
+	if out, _ = a.run(exitDone, "proof", "--position", "3", "--key", strings.TrimSpace(a.read(key))); !strings.Contains(out, `"leaf_hash"`) {
 		t.Errorf("the proof is %s", out)
 	}
 	a.run(exitDone, "proof", "--from", "3", "--size", "5")
 	if out, _ = a.run(exitDone, "proof", "--from", "3"); !strings.Contains(out, `"to": `) {
 		t.Errorf("the proof up to the latest checkpoint is %s", out)
 	}
+	if out, _ = a.run(exitDone, "proof", "--position", "3", "--size", "4", "--key", key, "--checkpoint", saved); !strings.Contains(out, `"size": 4`) {
+		t.Errorf("the proof in an earlier tree is %s", out)
+	}
 	a.run(exitRefused, "proof", "--position", "3", "--size", "999999")
 	a.run(exitUsage, "proof")
 	other := a.file("other", "rollcall/ledger/0000000000000000+00000000+AAAA")
 	a.run(exitFailed, "verify", "--key", other)
+	if _, errs := a.run(exitFailed, "verify", "--key", "rollcall/ledger/0000"); !strings.Contains(errs, "neither a public key") {
+		t.Errorf("what is no key: %s", errs)
+	}
 	forged := a.file("forged", strings.Replace(a.read(saved), "\n", "\n1", 1))
 	if _, errs := a.run(exitFailed, "verify", "--key", key, "--since", forged); !strings.Contains(errs, "checkpoint") {
 		t.Errorf("a forged checkpoint: %s", errs)
+	}
+}
+
+func TestAProofMustLeadToWhatWasSigned(t *testing.T) {
+	key, _, err := ledger.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf := tlog.RecordHash([]byte("what was never in the log"))
+	signed, err := key.Sign(1, tlog.RecordHash([]byte("what is in the log")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	liar := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		switch r.URL.Path {
+		case "/v1/ledger/checkpoint":
+			_, _ = w.Write(signed)
+		case "/v1/ledger/inclusion": // of a tree of its own
+			_ = json.NewEncoder(w).Encode(client.InclusionProof{Position: 1, Size: 1, LeafHash: leaf[:], RootHash: leaf[:]})
+		case "/v1/ledger/consistency":
+			_ = json.NewEncoder(w).Encode(client.ConsistencyProof{From: 1, To: 1, FromRoot: leaf[:], ToRoot: leaf[:]})
+		}
+	}))
+	defer liar.Close()
+	env := map[string]string{"ROLLCALL_SERVER": liar.URL, "ROLLCALL_TOKEN": "rc_x"}
+	for _, args := range [][]string{{"--position", "1"}, {"--from", "1"}, {"--position", "2"}} {
+		code, out, errs := rollcall(t, env, "", append([]string{"audit", "proof", "--key", key.Public()}, args...)...)
+		if code != exitFailed || out != "" {
+			t.Errorf("%v: status %d: %s%s", args, code, out, errs)
+		}
+	}
+}
+
+func TestAPublicKeyIsKnownAsOneWhereAFileHasTheNameOfItsBeginning(t *testing.T) {
+	key, _, err := ledger.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("rollcall", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := publicKey(key.Public()); got != key.Public() || err != nil {
+		t.Errorf("%q, %v", got, err)
 	}
 }
 
@@ -155,6 +212,17 @@ func TestAReplayIsVerifiedWithoutAService(t *testing.T) {
 		if !strings.Contains(errs, "position "+position+" is "+name) {
 			t.Errorf("a file that is %s at position %s: %s", name, position, errs)
 		}
+	}
+	verify(exitDone, part, "--some")
+	if out, _ := verify(exitDone, whole, "--proof", whole+".put-by", "--all-apps"); !strings.Contains(out, "none is missing") {
+		t.Errorf("of the whole log it says %s", out)
+	}
+	if _, errs := verify(exitFailed, part, "--all-apps"); !strings.Contains(errs, "is dropped") {
+		t.Errorf("a part that is taken for the whole log: %s", errs)
+	}
+	more := a.file("more", a.read(whole)+strings.Replace(lines[2], `{"position":`, `{"position":99`, 1))
+	if _, errs := verify(exitFailed, more, "--checkpoint", whole+".checkpoint"); !strings.Contains(errs, "the checkpoint does not cover it") {
+		t.Errorf("an event behind the checkpoint: %s", errs)
 	}
 	verify(exitFailed, part, "--checkpoint", a.file("c", "no checkpoint"))
 	verify(exitFailed, part, "--proof", a.file("p", "no proof"))
