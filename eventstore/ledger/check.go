@@ -16,8 +16,68 @@ const DefaultTail = 10_000
 // whatToDo ends the errors of a log that lost something.
 const whatToDo = "stop all writers and restore the log from a backup; deployments/runbooks.md tells how, and how to go on without what is lost"
 
+// Restore builds a tree that is smaller than what was signed last, because it was removed or comes from an older copy, from the log up to there,
+// which takes a minute for some millions of events. Until then nobody knows whether the log is what was signed: call it before anything
+// is written. It does nothing when the tree is large enough, or the log too short, which CheckTail tells. Errors: those of CheckTail.
+func (l *Ledger) Restore(ctx context.Context) error {
+	_, c, err := l.Latest(ctx)
+	if errors.Is(err, ErrCheckpoint) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for told := false; ; told = true {
+		size, err := l.storage.Size(ctx)
+		if err != nil || size >= c.Size {
+			return err
+		}
+		if last, err := l.log.Last(ctx); err != nil || c.Size > uint64(last) {
+			return err
+		}
+		if !told {
+			l.opts.Logger.WarnContext(ctx, "the ledger is behind what was signed; it is built again from the log", "position", size, "signed", c.Size)
+		}
+		if err := l.build(ctx, size, c.Size); err != nil && !errors.Is(err, ErrFenced) { // another instance may be building it too
+			return withAdvice(err)
+		}
+	}
+}
+
+// build adds the events of the log from a size to another.
+func (l *Ledger) build(ctx context.Context, from, to uint64) error {
+	defer l.forget()
+	const atOnce = 1024
+	events := make([]eventstore.Envelope, 0, atOnce)
+	for e, err := range l.log.Read(ctx, eventstore.Position(from+1), eventstore.Position(to)) {
+		if err != nil {
+			return err
+		}
+		if events = append(events, e); len(events) < atOnce && uint64(e.Position) < to {
+			continue
+		}
+		if err := l.Apply(ctx, eventstore.Position(from), events); err != nil {
+			return err
+		}
+		from, events = uint64(e.Position), events[:0]
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.open(ctx); err != nil {
+		return err
+	}
+	return l.keep(ctx)
+}
+
+// forget has what is kept be read again.
+func (l *Ledger) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.edge = nil
+}
+
 // CheckTail compares the log with the tree that is kept and with what was signed last, and the last events of the tree, up to most, one by
-// one. Call it before anything is written.
+// one. Call it before anything is written, behind Restore.
 //
 // Errors: eventstore.ErrDamaged, a *Difference among them, when the log is not what it was; ErrBroken when the ledger is not.
 // ErrCheckpoint, after all else was found right, when there is a checkpoint that another key has signed.
@@ -44,7 +104,9 @@ func (l *Ledger) CheckTail(ctx context.Context, most uint64) error {
 		c = Checkpoint{}
 	case c.Size > uint64(last):
 		return &Difference{last + 1, Dropped, fmt.Sprintf("the log ends at position %d, %d were signed; %s", last, c.Size, whatToDo)}
-	case c.Size <= size:
+	case c.Size > size:
+		return fmt.Errorf("%w: it is at position %d, %d were signed", ErrBroken, size, c.Size)
+	default:
 		if err := l.compare(ctx, c); err != nil {
 			return err
 		}
@@ -68,16 +130,25 @@ func (l *Ledger) checkEvents(ctx context.Context, c Checkpoint, size, most uint6
 		}
 		done, err := r.next(e)
 		if err != nil {
-			return withAdvice(err)
+			return withAdvice(unsure(err, c))
 		}
 		if done {
 			break
 		}
 	}
 	if len(r.suspects) > 0 {
-		return withAdvice(r.explain())
+		return withAdvice(unsure(r.explain(), c))
 	}
 	return nil
+}
+
+// unsure adds to a difference behind what was signed that nobody vouches for the hash either.
+func unsure(err error, c Checkpoint) error {
+	var d *Difference
+	if errors.As(err, &d) && d.Kind == Altered && uint64(d.Position) > c.Size {
+		d.Detail += ", or the ledger is damaged there, which was not signed yet: compare the event with a copy of the log"
+	}
+	return err
 }
 
 // withAdvice adds to a difference what to do.
@@ -101,7 +172,7 @@ func (l *Ledger) authentic(c Checkpoint, size uint64) Leaves {
 		}
 		return tile[first-start:], nil
 	}
-	if c.Size == 0 || c.Size > size {
+	if c.Size == 0 {
 		return kept
 	}
 	signed := authenticLeaves(func(ctx context.Context) tlog.HashReader {

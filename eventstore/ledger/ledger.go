@@ -23,10 +23,11 @@ type Log interface {
 
 // Checkpoints is where signed checkpoints are published.
 type Checkpoints interface {
-	// Publish returns once the checkpoint is on disk.
-	Publish(ctx context.Context, signed []byte) error
-	// Latest returns the one that was published last, nil for none.
-	Latest(ctx context.Context) ([]byte, error)
+	// Publish publishes a checkpoint behind the one with a sequence, zero for none, and returns its own sequence once it is on disk.
+	// eventstore.ErrConflict when another one has been published since.
+	Publish(ctx context.Context, signed []byte, behind uint64) (sequence uint64, err error)
+	// Latest returns the one that was published last and its sequence, nil for none.
+	Latest(ctx context.Context) (signed []byte, sequence uint64, err error)
 }
 
 // Options are optional settings of a Ledger. The zero value is useful.
@@ -59,6 +60,7 @@ type Ledger struct {
 	edge      *edge // of the tree while this instance feeds it, else nil
 	kept      uint64
 	published uint64      // size of the last checkpoint
+	sequence  uint64      // of the last checkpoint, whoever signed it
 	any       bool        // whether there is one that the key has signed
 	expected  *Checkpoint // a checkpoint ahead of the tree, which it must come by
 	hasher    hasher
@@ -145,7 +147,8 @@ func (l *Ledger) open(ctx context.Context) error {
 		return err
 	}
 	l.published, l.any, l.expected = 0, false, nil
-	_, c, err := l.Latest(ctx)
+	_, c, sequence, err := l.latest(ctx)
+	l.sequence = sequence
 	switch {
 	case errors.Is(err, ErrCheckpoint):
 	case err != nil:
@@ -274,24 +277,31 @@ func (l *Ledger) sign(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := l.checkpoints.Publish(ctx, signed); err != nil {
+	sequence, err := l.checkpoints.Publish(ctx, signed, l.sequence)
+	if err != nil {
+		l.edge = nil // what was signed last is read again: by another that leads now, or this one, if its answer was lost
 		return err
 	}
-	l.published, l.any = l.edge.size, true
+	l.published, l.sequence, l.any = l.edge.size, sequence, true
 	return nil
 }
 
 // Latest returns the checkpoint that was published last, signed and read. ErrCheckpoint when there is none that the key has signed.
 func (l *Ledger) Latest(ctx context.Context) ([]byte, Checkpoint, error) {
-	signed, err := l.checkpoints.Latest(ctx)
-	if err != nil {
-		return nil, Checkpoint{}, err
-	}
-	if signed == nil {
-		return nil, Checkpoint{}, fmt.Errorf("%w: none has been published yet", ErrCheckpoint)
-	}
-	c, err := OpenCheckpoint(signed, l.key.Public())
+	signed, c, _, err := l.latest(ctx)
 	return signed, c, err
+}
+
+func (l *Ledger) latest(ctx context.Context) (signed []byte, c Checkpoint, sequence uint64, err error) {
+	signed, sequence, err = l.checkpoints.Latest(ctx)
+	switch {
+	case err != nil:
+		return nil, Checkpoint{}, 0, err
+	case signed == nil:
+		return nil, Checkpoint{}, 0, fmt.Errorf("%w: none has been published yet", ErrCheckpoint)
+	}
+	c, err = OpenCheckpoint(signed, l.key.Public())
+	return signed, c, sequence, err
 }
 
 // freshLook is how often a checkpoint that is waited for is looked for.

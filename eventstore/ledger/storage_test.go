@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -217,5 +219,84 @@ func fetchFrom(l *ledger.Ledger) ledger.Fetch {
 			return nil, fmt.Errorf("fetch %s: %w", path, err)
 		}
 		return l.TileData(ctx, level, n, width)
+	}
+}
+
+// TestALedgerThatWasRemovedIsComparedWithWhatWasSignedBeforeAnythingIsWritten has the folder of the tree removed, or put back from an older
+// copy, over a log that was altered and one that was not.
+func TestALedgerThatWasRemovedIsComparedWithWhatWasSignedBeforeAnythingIsWritten(t *testing.T) {
+	t.Parallel()
+	const n = 3000
+	events, checkpoints, key := history(n), &published{}, newKey(t)
+	feed(t, ledger.New(inFiles(t).open(t), checkpoints, key, &memory{events: events}, ledger.Options{}), events)
+	altered := slices.Clone(events)
+	altered[500] = rewritten(altered[500], func(e *eventstore.Envelope) { e.Recorded = e.Recorded.Add(1) })
+	for name, test := range map[string]struct {
+		kept int // events in the tree
+		log  []eventstore.Envelope
+		want error
+	}{
+		"removed":                 {0, events, nil},
+		"older":                   {400, events, nil},
+		"removed, and altered":    {0, altered, eventstore.ErrDamaged},
+		"older, and altered":      {400, altered, eventstore.ErrDamaged},
+		"removed, and the end is": {0, events[:n-1], eventstore.ErrDamaged},
+	} {
+		storage := inFiles(t)
+		if test.kept > 0 {
+			feed(t, ledger.New(storage.open(t), &published{}, key, &memory{events: events}, ledger.Options{}), events[:test.kept])
+		}
+		l := ledger.New(storage.open(t), checkpoints, key, &memory{events: test.log}, ledger.Options{})
+		err := l.Restore(t.Context())
+		if err == nil {
+			err = l.CheckTail(t.Context(), 100)
+		}
+		if !errors.Is(err, test.want) || err != nil && !tellsPosition.MatchString(err.Error()) {
+			t.Errorf("%s: %v, want %v", name, err, test.want)
+		}
+		if at, aerr := l.Checkpoint(t.Context()); aerr != nil || err == nil && at != n {
+			t.Errorf("%s: the tree is at %d, %v", name, at, aerr)
+		}
+	}
+}
+
+func TestAHashThatNobodySignedIsNotBelievedAgainstTheLog(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "ledger")
+	events, key := history(700), newKey(t)
+	before := &published{}
+	feed(t, ledger.New(inFiles(t).open(t), before, key, &memory{events: events}, ledger.Options{}), events[:600])
+	feed(t, ledger.New(openFiles(t, dir), &published{}, key, &memory{events: events}, ledger.Options{}), events)
+	path := filepath.Join(dir, "level-0")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[650*32] ^= 1 // behind what before tells
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err = ledger.New(openFiles(t, dir), before, key, &memory{events: events}, ledger.Options{}).CheckTail(t.Context(), 1000)
+	if err == nil || !strings.Contains(err.Error(), "position 651") || !strings.Contains(err.Error(), "or the ledger is damaged there") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestOneThatNoLongerLeadsDoesNotPublishAnEarlierCheckpoint has two ledgers over one log sign, of which the one that was first lags behind.
+func TestOneThatNoLongerLeadsDoesNotPublishAnEarlierCheckpoint(t *testing.T) {
+	t.Parallel()
+	events, key := history(500), newKey(t)
+	log, checkpoints := &memory{events: events}, &published{}
+	late := ledger.New(inFiles(t).open(t), checkpoints, key, log, ledger.Options{Interval: time.Hour})
+	stop := errors.New("enough")
+	err := late.Lead(t.Context(), func(ctx ctx) error {
+		if err := late.Apply(ctx, 0, events[:100]); err != nil {
+			return err
+		}
+		feed(t, ledger.New(inFiles(t).open(t), checkpoints, key, log, ledger.Options{}), events)
+		return stop // behind which it signs once more
+	})
+	if c := checkpoints.latest(t, key); err != stop || c.Size != 500 {
+		t.Errorf("the latest checkpoint is of size %d, %v; want 500", c.Size, err)
 	}
 }

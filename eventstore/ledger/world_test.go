@@ -62,21 +62,26 @@ func each(events []eventstore.Envelope) iter.Seq2[eventstore.Envelope, error] {
 
 // published keeps the checkpoint that was published last.
 type published struct {
-	mu     sync.Mutex
-	signed []byte
+	mu       sync.Mutex
+	signed   []byte
+	sequence uint64
 }
 
-func (p *published) Publish(_ ctx, signed []byte) error {
+func (p *published) Publish(_ ctx, signed []byte, behind uint64) (uint64, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.sequence != behind {
+		return 0, eventstore.ErrConflict
+	}
 	p.signed = signed
-	return nil
+	p.sequence++
+	return p.sequence, nil
 }
 
-func (p *published) Latest(ctx) ([]byte, error) {
+func (p *published) Latest(ctx) ([]byte, uint64, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.signed, nil
+	return p.signed, p.sequence, nil
 }
 
 func (p *published) latest(t testing.TB, key ledger.Key) ledger.Checkpoint {

@@ -2,10 +2,13 @@ package messaging
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"rollcall/eventstore"
 )
 
 // Checkpoints publishes signed checkpoints of the ledger, which are text, in their stream. It is safe for concurrent use.
@@ -25,17 +28,22 @@ func OpenCheckpoints(ctx context.Context, js jetstream.JetStream, replicas int) 
 // checkpointType is the media type of a checkpoint, a signed note.
 const checkpointType = "text/plain; charset=utf-8"
 
-// Publish publishes a checkpoint and returns once it is on disk.
-func (c *Checkpoints) Publish(ctx context.Context, signed []byte) error {
-	_, err := c.js.PublishMsg(ctx, &nats.Msg{Subject: checkpointSubject, Data: signed, Header: nats.Header{headerContentType: {checkpointType}}})
-	if err != nil {
-		return fmt.Errorf("publish a checkpoint: %w", err)
+// Publish publishes a checkpoint behind the one with a sequence, zero for none, and returns its own sequence once it is on disk.
+// eventstore.ErrConflict when another one has been published since.
+func (c *Checkpoints) Publish(ctx context.Context, signed []byte, behind uint64) (sequence uint64, err error) {
+	m := &nats.Msg{Subject: checkpointSubject, Data: signed, Header: nats.Header{headerContentType: {checkpointType}}}
+	ack, err := c.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(behind))
+	var refused *jetstream.APIError
+	if errors.As(err, &refused) && (refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant) {
+		err = fmt.Errorf("%w: %w", eventstore.ErrConflict, err)
 	}
-	return nil
+	if err != nil {
+		return 0, fmt.Errorf("publish a checkpoint: %w", err)
+	}
+	return ack.Sequence, nil
 }
 
-// Latest returns the checkpoint that was published last, as the leader of the stream knows it, nil when there is none.
-func (c *Checkpoints) Latest(ctx context.Context) ([]byte, error) {
-	data, _, err := lastMessage(ctx, c.js.Conn(), StreamCheckpoints, checkpointSubject)
-	return data, err
+// Latest returns the checkpoint that was published last and its sequence, as the leader of the stream knows it, nil when there is none.
+func (c *Checkpoints) Latest(ctx context.Context) (signed []byte, sequence uint64, err error) {
+	return lastMessage(ctx, c.js.Conn(), StreamCheckpoints, checkpointSubject)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"time"
 
 	"rollcall/eventstore"
 	"rollcall/eventstore/keyring"
@@ -59,6 +60,9 @@ func (s *Service) openLedger(ctx context.Context) error {
 		return err
 	}
 	s.ledger = ledger.New(storage, checkpoints, key, s.store, ledger.Options{Logger: s.logger})
+	if err := s.restoreLedger(ctx); err != nil {
+		return err
+	}
 	err = s.checkTwice(ctx, func(ctx context.Context) error {
 		_, err := patiently(ctx, func(ctx context.Context) (struct{}, error) {
 			return struct{}{}, s.ledger.CheckTail(ctx, ledger.DefaultTail)
@@ -79,6 +83,16 @@ func (s *Service) openLedger(ctx context.Context) error {
 	s.followFrom(s.ledger, followingLedger{s.ledger}, projections.WithLead(lead))
 	s.metrics.registry.MustRegister(newLedgerCollector(s))
 	return nil
+}
+
+// restoreLedger has a ledger that is behind what was signed be built again, however long that takes.
+func (s *Service) restoreLedger(ctx context.Context) error {
+	for began := time.Now(); ; sleep(ctx, startRetry) {
+		err := s.ledger.Restore(ctx)
+		if !unavailable(err) || time.Since(began) > startPatience || ctx.Err() != nil {
+			return err
+		}
+	}
 }
 
 // openLedgerStorage opens where the tree is kept: beside the log, in the data folder or on the cluster.
