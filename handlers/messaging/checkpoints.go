@@ -2,7 +2,6 @@ package messaging
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/nats-io/nats.go"
@@ -33,8 +32,7 @@ const checkpointType = "text/plain; charset=utf-8"
 func (c *Checkpoints) Publish(ctx context.Context, signed []byte, behind uint64) (sequence uint64, err error) {
 	m := &nats.Msg{Subject: checkpointSubject, Data: signed, Header: nats.Header{headerContentType: {checkpointType}}}
 	ack, err := c.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(behind))
-	var refused *jetstream.APIError
-	if errors.As(err, &refused) && (refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant) {
+	if isConflict(err) {
 		err = fmt.Errorf("%w: %w", eventstore.ErrConflict, err)
 	}
 	if err != nil {

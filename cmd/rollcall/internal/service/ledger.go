@@ -1,6 +1,7 @@
 package service
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,8 +20,9 @@ func (c Config) ledgerFolder() string  { return filepath.Join(c.Data, "ledger") 
 func (c Config) ledgerKeyFile() string { return filepath.Join(c.Data, "ledger.key") }
 
 // ledgerKey returns the key that checkpoints are signed with: the one that is given, or of the file ledger.key, or else, where instances
-// share a cluster, one that they derive alike from their master key, and on one machine a new one.
-func (c Config) ledgerKey(master keyring.MasterKey) (ledger.Key, error) {
+// share a cluster, one that they derive alike from their master key, and on one machine a new one, unless another has signed before: that is
+// what latest tells, the latest checkpoint, nil for none.
+func (c Config) ledgerKey(master keyring.MasterKey, latest []byte) (ledger.Key, error) {
 	if c.LedgerKey != "" {
 		key, err := ledger.ParseKey(c.LedgerKey)
 		if err != nil {
@@ -28,12 +30,16 @@ func (c Config) ledgerKey(master keyring.MasterKey) (ledger.Key, error) {
 		}
 		return key, nil
 	}
-	if !c.clustered() {
-		return ledger.LoadOrCreateKey(c.ledgerKeyFile())
-	}
 	key, err := ledger.LoadKey(c.ledgerKeyFile())
-	if !errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case !errors.Is(err, fs.ErrNotExist):
 		return key, err
+	case !c.clustered() && latest != nil:
+		origin, _, _ := bytes.Cut(latest, []byte("\n"))
+		return key, fmt.Errorf("%s is missing, and the log was signed by it, as %s: put it back from its backup; to go on under a new key, which every auditor has to be told, "+
+			"make one with rollcall audit key --new and put it there", c.ledgerKeyFile(), origin)
+	case !c.clustered():
+		return ledger.LoadOrCreateKey(c.ledgerKeyFile())
 	}
 	const seedBytes = 32
 	seed, err := master.Derive("rollcall ledger checkpoints", seedBytes)
@@ -45,13 +51,20 @@ func (c Config) ledgerKey(master keyring.MasterKey) (ledger.Key, error) {
 
 // openLedger opens the ledger, compares the end of the log with it, and has it follow the log.
 func (s *Service) openLedger(ctx context.Context) error {
-	key, err := s.cfg.ledgerKey(s.masters.current)
-	if err != nil {
-		return err
-	}
 	checkpoints, err := patiently(ctx, func(ctx context.Context) (*messaging.Checkpoints, error) {
 		return messaging.OpenCheckpoints(ctx, s.js, s.cfg.Replicas)
 	})
+	if err != nil {
+		return err
+	}
+	latest, err := patiently(ctx, func(ctx context.Context) ([]byte, error) {
+		latest, _, err := checkpoints.Latest(ctx)
+		return latest, err
+	})
+	if err != nil {
+		return err
+	}
+	key, err := s.cfg.ledgerKey(s.masters.current, latest)
 	if err != nil {
 		return err
 	}

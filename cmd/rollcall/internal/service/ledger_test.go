@@ -95,13 +95,26 @@ func TestALedgerThatIsDamagedIsRefusedByItsName(t *testing.T) {
 	stop(t, s)
 }
 
-func TestAKeyOfTheLedgerThatWasReplacedIsWarnedOf(t *testing.T) {
+func TestAKeyOfTheLedgerThatIsMissingIsNotReplacedAndOneThatWasIsWarnedOf(t *testing.T) {
 	data := t.TempDir()
 	s := start(t, config(data))
 	write(t, s, "demo")
 	before, _ := signedNow(t, s)
 	stop(t, s)
-	if err := os.Remove(filepath.Join(data, "ledger.key")); err != nil {
+	path := filepath.Join(data, "ledger.key")
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := service.Start(t.Context(), config(data)); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), before.Origin) {
+			t.Fatalf("start without the key: %v", err)
+		}
+	}
+	_, text, err := ledger.NewKey()
+	if err == nil {
+		err = os.WriteFile(path, []byte(text), 0o600)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	s = start(t, config(data))
