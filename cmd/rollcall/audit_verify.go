@@ -249,7 +249,7 @@ func proveReplay(ctx context.Context, api *client.Client, s *streams, path strin
 		}
 	}
 	proof := func(w io.Writer) error { return ledger.NewTiles(checkpoint, api.Tile).WriteProof(ctx, w, positions) }
-	if err := writeFile(path+".proof", os.O_TRUNC, proof); err != nil {
+	if err := writeFile(path+".proof", proof); err != nil {
 		return err
 	}
 	if err := saveCheckpoint(path+".checkpoint", signed); err != nil {
@@ -283,7 +283,7 @@ func checkpointIn(path, key string) (ledger.Checkpoint, error) {
 
 // saveCheckpoint writes a checkpoint to a file.
 func saveCheckpoint(path string, signed []byte) error {
-	return writeFile(path, os.O_TRUNC, func(w io.Writer) error {
+	return writeFile(path, func(w io.Writer) error {
 		_, err := w.Write(signed)
 		return err
 	})

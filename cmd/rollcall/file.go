@@ -9,10 +9,9 @@ import (
 // ownerOnly is the mode of files that hold events, proofs and secrets.
 const ownerOnly = 0o600
 
-// writeFile writes a file for its owner alone, which is on disk when it returns. One that is there is dealt with by the flag: os.O_TRUNC or
-// os.O_EXCL.
-func writeFile(path string, flag int, fill func(io.Writer) error) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|flag, ownerOnly)
+// writeFile writes a file for its owner alone, in the place of one that is there. It is on disk when it returns.
+func writeFile(path string, fill func(io.Writer) error) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, ownerOnly)
 	if err != nil {
 		return err
 	}

@@ -2,12 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"io"
-	"os"
+	"io/fs"
 	"path/filepath"
 
 	"rollcall/cmd/rollcall/internal/client"
+	"rollcall/eventstore/keyfile"
 	"rollcall/eventstore/keyring"
 	"rollcall/eventstore/keyring/kms"
 )
@@ -82,28 +83,12 @@ func (c *keysRotateCmd) Run(ctx context.Context, r *remote, s *streams) error {
 	if err != nil {
 		return err
 	}
-	draft := file + ".new"
-	if err := writeSecret(draft, text+"\n"); err != nil {
-		return fmt.Errorf("write the new master key: %w", err)
-	}
-	// The old key has both names until the new one takes the first.
-	if err := os.Link(file, file+".old"); err != nil {
-		return fmt.Errorf("keep the old master key: %w; a rotation goes on until rollcall keys status shows no blocks under the old key and %s.old is removed", err, file)
-	}
-	if err := os.Rename(draft, file); err != nil {
+	switch err := keyfile.Replace(file, text+"\n"); {
+	case errors.Is(err, fs.ErrExist):
+		return fmt.Errorf("keep the old master key: %w; a rotation goes on until rollcall keys status shows no blocks under the old key and %s is removed", err, keyfile.Old(file))
+	case err != nil:
 		return fmt.Errorf("put the new master key in its place: %w", err)
 	}
-	fmt.Fprintf(s.out, "Restart the service. Once rollcall keys status shows no blocks under the old key, remove %s.old.\n", file)
+	fmt.Fprintf(s.out, "Restart the service. Once rollcall keys status shows no blocks under the old key, remove %s.\n", keyfile.Old(file))
 	return nil
-}
-
-// writeSecret writes a file for its owner alone, on disk when it returns. One that is there from an attempt before is replaced.
-func writeSecret(path, text string) error {
-	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
-		return err
-	}
-	return writeFile(path, os.O_EXCL, func(w io.Writer) error {
-		_, err := io.WriteString(w, text)
-		return err
-	})
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"rollcall/eventstore"
+	"rollcall/eventstore/disk"
 )
 
 // mark is what the embedded log remembers of itself outside its store, in a file of
@@ -63,7 +64,7 @@ func (m mark) write(dir string) error {
 	if err := os.Rename(path+".new", path); err != nil {
 		return fmt.Errorf("remember the last position of the log: %w", err)
 	}
-	return syncFolder(dir)
+	return disk.SyncFolder(dir)
 }
 
 // writeSynced writes a file and waits until it is on disk.
@@ -74,15 +75,6 @@ func writeSynced(path string, b []byte) error {
 	}
 	_, err = f.Write(b)
 	return errors.Join(err, f.Sync(), f.Close())
-}
-
-// syncFolder waits until the names in a folder are on disk.
-func syncFolder(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }
 
 // compare fails when the log does not hold what the mark remembers.

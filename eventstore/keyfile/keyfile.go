@@ -1,6 +1,6 @@
 // Package keyfile keeps keys in files for their owner alone.
 //
-// It must never replace a key, leave a part of one, or give one out that others may have read.
+// It must never lose a key, leave a part of one, or give one out that others may have read.
 package keyfile
 
 import (
@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+
+	"rollcall/eventstore/disk"
 )
 
 // maxSize is more than any file of a key is long.
@@ -65,17 +67,41 @@ func Create(path, content string) (err error) {
 	if err := os.Link(f.Name(), path); err != nil {
 		return err
 	}
-	return syncFolder(dir)
+	return disk.SyncFolder(dir)
 }
 
-// syncFolder makes the names in a folder durable.
-func syncFolder(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil // a folder cannot be synced there
-	}
-	d, err := os.Open(dir)
-	if err != nil {
+// Old returns the name by which Replace keeps what was in a file.
+func Old(path string) string { return path + ".old" }
+
+// Replace puts another key into the place of the one in a file, which is kept as Old. When it returns, both are on disk; after a crash the one or
+// the other is in its place, and whenever it is the new one the old one is kept. While there is an Old, of another replacement, it is fs.ErrExist.
+func Replace(path, content string) error {
+	draft, old, dir := path+".new", Old(path), filepath.Dir(path)
+	if err := os.Remove(draft); err != nil && !errors.Is(err, fs.ErrNotExist) { // of an attempt before
 		return err
 	}
-	return errors.Join(d.Sync(), d.Close())
+	if err := Create(draft, content); err != nil {
+		return err
+	}
+	// The old key has both names until the new one takes the first.
+	if err := os.Link(path, old); err != nil && !(errors.Is(err, fs.ErrExist) && same(path, old)) {
+		return errors.Join(err, os.Remove(draft))
+	}
+	if err := disk.SyncFolder(dir); err != nil { // or the rename could be there after a crash, and the link not
+		return err
+	}
+	if err := os.Rename(draft, path); err != nil {
+		return err
+	}
+	return disk.SyncFolder(dir)
+}
+
+// same tells whether two names are of one file.
+func same(a, b string) bool {
+	first, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	second, err := os.Stat(b)
+	return err == nil && os.SameFile(first, second)
 }

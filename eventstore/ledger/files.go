@@ -11,6 +11,8 @@ import (
 	"sync"
 
 	"golang.org/x/mod/sumdb/tlog"
+
+	"rollcall/eventstore/disk"
 )
 
 // Files keeps a tree in a folder: a file a level with its hashes one behind the other, and a file that tells the size. One process
@@ -124,16 +126,7 @@ func (f *Files) writeSize(size uint64) error {
 	if err := f.root.Rename(part, sizeFile); err != nil {
 		return err
 	}
-	return syncFolder(f.root)
-}
-
-// syncFolder waits until the names in a folder are on disk.
-func syncFolder(root *os.Root) error {
-	folder, err := root.Open(".")
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return disk.SyncFolder(f.root.Name())
 }
 
 // level returns the file of a level.

@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
+
+	"rollcall/eventstore/keyfile"
 )
 
 // operatorID is the token id, name and actor of the operator's token that the
@@ -52,7 +53,7 @@ func LoadOrCreateOperatorToken(path string) (token string, created bool, err err
 		return token, false, err
 	}
 	token = CreateOperatorToken()
-	err = writeOnce(path, token+"\n")
+	err = keyfile.Create(path, token+"\n")
 	if errors.Is(err, os.ErrExist) { // another process was faster
 		token, err = loadOperatorToken(path)
 		return token, false, err
@@ -88,36 +89,4 @@ func loadOperatorToken(path string) (string, error) {
 		return "", fmt.Errorf("%s: %w; remove the file to get a new token", path, err)
 	}
 	return token, nil
-}
-
-// writeOnce writes a file that only its owner can read, on disk when it returns, or
-// returns an error that is os.ErrExist. The file is linked into its place when it is complete, so that
-// a crash leaves no half of it.
-func writeOnce(path, content string) (err error) {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, filepath.Base(path)+".*.tmp") // exclusive, mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.Remove(f.Name())) }()
-	_, err = f.WriteString(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := os.Link(f.Name(), path); err != nil {
-		return err
-	}
-	return syncFolder(dir)
-}
-
-// syncFolder makes the entries of a folder durable.
-func syncFolder(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"rollcall/eventstore/disk"
 )
 
 // ErrCorrupt means that a downloaded file is not the one that was exported.
@@ -53,7 +55,7 @@ func (c *Client) Download(ctx context.Context, e Export, name string, progress f
 	if err := os.Rename(part.Name(), name); err != nil {
 		return fmt.Errorf("download export %s: %w", e.ID, err)
 	}
-	return syncFolder(filepath.Dir(name))
+	return disk.SyncFolder(filepath.Dir(name))
 }
 
 // Copy writes the file of a completed export to w as it comes, and tells progress how many bytes came. Whether they are what was exported
@@ -218,16 +220,4 @@ func ignoreClosed(err error) error {
 		return nil
 	}
 	return err
-}
-
-// syncFolder makes a new name in a folder last.
-func syncFolder(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("sync %s: %w", dir, err)
-	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
-		return fmt.Errorf("sync %s: %w", dir, err)
-	}
-	return nil
 }
