@@ -66,6 +66,21 @@ func (c *census) note(id ulid.ULID, by masterID, seq uint64) {
 	if c.blocks[id].seq < seq {
 		c.blocks[id] = wrapping{by, seq}
 	}
+	c.reach(seq)
+}
+
+// pass takes note of a version of a block that cannot be read.
+func (c *census) pass(id ulid.ULID, seq uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.blocks[id].seq < seq {
+		delete(c.blocks, id)
+	}
+	c.reach(seq)
+}
+
+// reach tells those who wait how far the stream has been read. The caller holds mu.
+func (c *census) reach(seq uint64) {
 	c.last = max(c.last, seq)
 	close(c.changed)
 	c.changed = make(chan struct{})

@@ -61,12 +61,16 @@ func (k *Keyring) followFrom(behind *uint64) error {
 		if err != nil {
 			return err
 		}
-		by, err := wrappedBy(m.Data())
-		if err != nil && !errors.Is(err, errMalformed) { // what is damaged is told to whoever reads it
+		k.cache.forget(id, meta.Sequence.Stream)
+		switch by, err := wrappedBy(m.Data()); {
+		case err == nil:
+			k.known.note(id, by, meta.Sequence.Stream)
+		case errors.Is(err, errMalformed): // and no master key can be blamed; whoever needs its keys is told too
+			k.opts.Logger.Error("a block of keys was cut short: restore the backup of the keys", "block", id, "stream", StreamName)
+			k.known.pass(id, meta.Sequence.Stream)
+		default:
 			return err
 		}
-		k.cache.forget(id, meta.Sequence.Stream)
-		k.known.note(id, by, meta.Sequence.Stream)
 		*behind = meta.Sequence.Stream
 	}
 }

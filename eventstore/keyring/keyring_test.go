@@ -187,6 +187,39 @@ func TestOpenRefusesAnotherMasterKey(t *testing.T) {
 	}
 }
 
+func TestABlockThatWasCutShortIsDamagedAndBlamedOnNoMasterKey(t *testing.T) {
+	js := newNode(t).connect(t)
+	m := newMaster(t)
+	k := open(t, js, m, keyring.Options{BlockSize: 1})
+	ids := newKeys(t, k, 1)
+	sealed := sealAll(t, k, ids)
+	stream, err := js.Stream(t.Context(), keyring.StreamName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _, _ := strings.Cut(ids[0], ".")
+	whole, err := stream.GetLastMsgForSubject(t.Context(), "accounts.key."+block)
+	if err == nil {
+		_, err = js.Publish(t.Context(), whole.Subject, whole.Data[:20])
+	}
+	if err == nil {
+		err = stream.SecureDeleteMsg(t.Context(), whole.Sequence)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	newKeys(t, k, 40) // in blocks behind it
+	again := open(t, js, m, keyring.Options{})
+	if _, err := again.Unseal(t.Context(), ids[0], sealed[ids[0]], aad); !errors.Is(err, eventstore.ErrDamaged) {
+		t.Errorf("unseal by a block that was cut short: %v, want ErrDamaged", err)
+	}
+	for _, use := range again.MasterKeys() {
+		if use.Role != keyring.Current {
+			t.Errorf("master key %+v is told of", use)
+		}
+	}
+}
+
 func TestOpenRefusesToReplaceAStreamOfKeysThatIsGone(t *testing.T) {
 	js := newNode(t).connect(t)
 	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "ACCOUNTS", Subjects: []string{eventstore.AllSubjects}}); err != nil {
