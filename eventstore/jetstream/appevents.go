@@ -51,34 +51,40 @@ func (s *Store) readSome(ctx context.Context, subjects string, from, until event
 	}
 }
 
-// few is the share of the log, one in so many, up to which the events on some subjects are read faster by a filter.
-const few = 8
+// The events on some subjects are read faster by a filter where they are at most so many, and this share of the log, one in so many.
+const (
+	mostFew  = 100_000
+	fewShare = 8
+)
 
-// readFew is read from the beginning on for subjects that may have few of the events. The server knows how many they have all
-// together: as long as so many come of the filter, none was passed over. When not, the whole log is read.
+// readFew is read from the beginning on for subjects that may have few of the events. The leader of the stream knows how many they have
+// all together: as long as so many come of the filter, none was passed over. When not, the whole log is read.
 func (s *Store) readFew(ctx context.Context, subjects string, from, until eventstore.Position, yield func(eventstore.Envelope, error) bool) error {
-	last, err := s.Last(ctx)
-	if err != nil {
-		return err
-	}
 	consumer, err := s.js.OrderedConsumer(ctx, s.cfg.Stream, jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverAllPolicy, FilterSubjects: []string{subjects}, InactiveThreshold: time.Minute,
 	})
 	if err != nil {
 		return unavailable("read the log", err)
 	}
-	info, err := consumer.Info(ctx)
+	about, err := consumer.Info(ctx) // of a replica that may be behind
 	if err != nil {
 		return unavailable("read the log", err)
 	}
-	if until > last || info.NumPending > uint64(last)/few {
+	if about.NumPending > mostFew {
+		return s.read(ctx, subjects, from, until, yield)
+	}
+	last, count, err := s.count(ctx, subjects)
+	if err != nil {
+		return err
+	}
+	if until > last || count > uint64(last)/fewShare {
 		return s.read(ctx, subjects, from, until, yield)
 	}
 	f := filtered{until: until, yield: yield}
-	if err := f.take(ctx, consumer, info.NumPending); err != nil || f.enough {
+	if err := f.take(ctx, consumer, count); err != nil || f.enough {
 		return err
 	}
-	if f.came == info.NumPending && f.at <= last { // those that were counted and not written before that come behind last
+	if f.came == count && f.at <= last { // those that were counted and not written before that come behind last
 		return s.Verify(ctx)
 	}
 	// One was passed over, or there is one more by now.
@@ -95,6 +101,22 @@ func (s *Store) readFew(ctx context.Context, subjects string, from, until events
 		err = unavailable("read the log", fmt.Errorf("%d events of %s came up to position %d, and there are %d", f.handed, subjects, f.next-1, again))
 	}
 	return err
+}
+
+// count returns the position of the latest event, and how many events on some subjects there are up to there, or a few more that have been written
+// since, as the leader of the stream knows.
+func (s *Store) count(ctx context.Context, subjects string) (last eventstore.Position, count uint64, err error) {
+	if last, err = s.Last(ctx); err != nil {
+		return 0, 0, err
+	}
+	info, err := s.stream.Info(ctx, jetstream.WithSubjectFilter(subjects))
+	if err != nil {
+		return 0, 0, unavailable("ask for the number of events in the log", err)
+	}
+	for _, n := range info.State.Subjects {
+		count += n
+	}
+	return last, count, nil
 }
 
 // filtered is what has come of a filter.

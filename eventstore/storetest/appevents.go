@@ -52,6 +52,21 @@ func readApp(t *testing.T, s *suite) {
 	if _, err := collect(s.ReadApp(t.Context(), s.app, 1, last+1000)); !errors.Is(err, eventstore.ErrDamaged) {
 		t.Errorf("read past the end: %v, want ErrDamaged", err)
 	}
+	few := nextApp() // so few that another way is faster
+	var rare []eventstore.Position
+	for i := range 3 {
+		rare = append(rare, s.mustAppend(t, proposal(eventstore.Account(few, strconv.Itoa(i)), 0))...)
+		others := nextApp()
+		for n := range 20 {
+			s.mustAppend(t, proposal(eventstore.Account(others, strconv.Itoa(n)), 0))
+		}
+	}
+	for until, want := range map[eventstore.Position]int{rare[2] + 1: 3, rare[1]: 2, rare[2] - 1: 2, rare[0] - 1: 0} {
+		events, err := collect(s.ReadApp(t.Context(), few, 1, until))
+		if err != nil || len(events) != want {
+			t.Errorf("of an application with 3 events, up to position %d there are %d, %v; want %d", until, len(events), err, want)
+		}
+	}
 	erased := s.mustAppend(t, proposal(eventstore.Erased(s.app, "a1"), 0), proposal(eventstore.Erased(nextApp(), "a1"), 0))
 	if events, err := collect(s.ReadErased(t.Context(), s.app, 1, erased[1])); err != nil {
 		t.Errorf("read erasures: %v", err)
