@@ -188,20 +188,46 @@ func (s *Store) PositionAt(ctx context.Context, t time.Time) (eventstore.Positio
 	if err != nil || last == 0 {
 		return 0, err
 	}
-	// A message that another replica does not have yet is behind the end that was read before.
-	after := jetstreamext.GetBatchStartTime(t.Add(time.Nanosecond))
-	messages, err := jetstreamext.GetBatch(ctx, s.js, s.cfg.Stream, 1, after)
+	end, err := s.get(ctx, last)
+	if err != nil {
+		return 0, err
+	}
+	if !end.Time.After(t) {
+		return last, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.AckTimeout)
+	defer cancel()
+	const retry = 20 * time.Millisecond
+	for {
+		first, err := s.firstFrom(ctx, t.Add(time.Nanosecond))
+		if err == nil {
+			return min(first-1, last), nil
+		}
+		if !errors.Is(err, errNoMessage) { // that there is none is said by a replica which is behind
+			return 0, err
+		}
+		select {
+		case <-time.After(retry):
+		case <-ctx.Done():
+			return 0, unavailable("find a time in the log", ctx.Err())
+		}
+	}
+}
+
+// firstFrom returns the position of the first event that a replica has from a time on.
+func (s *Store) firstFrom(ctx context.Context, t time.Time) (eventstore.Position, error) {
+	messages, err := jetstreamext.GetBatch(ctx, s.js, s.cfg.Stream, 1, jetstreamext.GetBatchStartTime(t))
 	if err != nil {
 		return 0, unavailable("find a time in the log", err)
 	}
 	for m, err := range messages {
 		if errors.Is(err, jetstreamext.ErrNoMessages) {
-			break
+			return 0, errNoMessage
 		}
 		if err != nil {
 			return 0, unavailable("find a time in the log", err)
 		}
-		return min(eventstore.Position(m.Sequence)-1, last), nil
+		return eventstore.Position(m.Sequence), nil
 	}
-	return last, nil
+	return 0, errNoMessage
 }

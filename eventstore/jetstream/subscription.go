@@ -94,6 +94,7 @@ func (s *subscription) advance(ctx context.Context, limit int) ([]eventstore.Env
 	if s.broken != nil {
 		return nil, s.broken
 	}
+	limit = max(limit, 1)
 	var m jetstream.Msg
 	var open bool
 	select {
@@ -111,7 +112,7 @@ func (s *subscription) advance(ctx context.Context, limit int) ([]eventstore.Env
 		s.next++
 		if wanted {
 			if events == nil {
-				events = make([]eventstore.Envelope, 0, min(max(limit, 1), len(s.arrived)+1))
+				events = make([]eventstore.Envelope, 0, min(limit, len(s.arrived)+1))
 			}
 			events = append(events, e)
 		}
