@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"time"
 
@@ -302,13 +303,8 @@ func (q Query) takes(e eventstore.Envelope) bool {
 	if q.UserID != "" && e.Aggregate.Name != string(q.UserID) || !strings.Contains(e.Actor, q.Actor) {
 		return false
 	}
-	if len(q.Types) == 0 {
-		return true
-	}
-	for _, t := range q.Types {
-		if e.Type == t || len(e.Type) > len(t) && e.Type[:len(t)] == t && e.Type[len(t):len(t)+2] == ".v" {
-			return true
-		}
-	}
-	return false
+	return len(q.Types) == 0 || slices.ContainsFunc(q.Types, func(t string) bool {
+		version, ok := strings.CutPrefix(e.Type, t)
+		return ok && (version == "" || strings.HasPrefix(version, ".v"))
+	})
 }
