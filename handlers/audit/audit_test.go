@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -82,6 +83,14 @@ func (r rig) erase(ctx context.Context, t fataler, id eventstore.AggregateID, un
 			t.Fatal(err)
 		}
 	}
+}
+
+// events returns the events of a query that is not refused.
+func (r rig) events(ctx context.Context, t testing.TB, q audit.Query) iter.Seq2[eventstore.Envelope, error] {
+	t.Helper()
+	events, err := r.Events(ctx, q)
+	must(t, err)
+	return events
 }
 
 func edit(user domain.UserID, change func(*domain.Profile), fields ...domain.Field) domain.EditAccount {
@@ -247,7 +256,7 @@ func TestEventsAreReadBetweenMomentsFilteredAndFollowed(t *testing.T) {
 	positions := func(q audit.Query) (all []eventstore.Position) {
 		t.Helper()
 		q.App = "shop"
-		for e, err := range r.Events(ctx, q) {
+		for e, err := range r.events(ctx, t, q) {
 			must(t, err)
 			if e.Aggregate.App != "shop" {
 				t.Errorf("an event of %s", e.Aggregate)
@@ -285,15 +294,16 @@ func TestEventsAreReadBetweenMomentsFilteredAndFollowed(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
 	}
-	for e, err := range r.Events(ctx, audit.Query{App: "shop", Until: audit.Moment{Position: third + 100}}) {
-		if !errors.Is(err, audit.CodeFuture) {
-			t.Errorf("past the end: %+v, %v", e, err)
-		}
+	if _, err := r.Events(ctx, audit.Query{App: "shop", Until: audit.Moment{Position: third + 100}}); !errors.Is(err, audit.CodeFuture) {
+		t.Errorf("past the end: %v, want %s", err, audit.CodeFuture)
+	}
+	if _, err := r.Events(ctx, audit.Query{App: "none", Follow: true}); !errors.Is(err, domain.CodeAppNotFound) {
+		t.Errorf("of no application: %v, want %s", err, domain.CodeAppNotFound)
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	next := eventstore.Position(0)
-	for e, err := range r.Events(ctx, audit.Query{App: "shop", Follow: true, From: audit.Moment{Position: third}}) {
+	for e, err := range r.events(ctx, t, audit.Query{App: "shop", Follow: true, From: audit.Moment{Position: third}}) {
 		must(t, err)
 		if e.Position == next {
 			break
@@ -328,7 +338,7 @@ func TestTheNewestEventsAreReadBackwardToTheBeginning(t *testing.T) {
 	} {
 		q.App = "shop"
 		var want, got []eventstore.Position
-		for e, err := range r.Events(ctx, q) {
+		for e, err := range r.events(ctx, t, q) {
 			must(t, err)
 			want = append(want, e.Position)
 		}

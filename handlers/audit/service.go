@@ -153,50 +153,42 @@ type Query struct {
 	Follow      bool          // and those to come, until ctx ends; Until must be zero
 }
 
-// Events yields the events of an application in order, as they are in the log, sealed. Rejections: domain.CodeInvalid; CodeFuture.
-func (s *Service) Events(ctx context.Context, q Query) iter.Seq2[eventstore.Envelope, error] {
+// Events returns the events of an application, or of all, in order, as they are in the log, sealed. What is refused is refused before the first
+// is read. An error ends them: they are complete only when there was none. Rejections: domain.CodeInvalid; domain.CodeAppNotFound; CodeFuture.
+func (s *Service) Events(ctx context.Context, q Query) (iter.Seq2[eventstore.Envelope, error], error) {
+	from, until, err := s.bounds(ctx, q)
+	if err != nil {
+		return nil, err
+	}
 	return func(yield func(eventstore.Envelope, error) bool) {
-		if err := s.events(ctx, q, yield); err != nil {
+		hand := func(e eventstore.Envelope) error {
+			if q.takes(e) && !yield(e, nil) {
+				return errEnough
+			}
+			return nil
+		}
+		err := s.hand(ctx, q, from, until, hand)
+		if err == nil && q.Follow {
+			err = s.follow(ctx, q, max(from, until+1), hand)
+		}
+		if err != nil && !errors.Is(err, errEnough) {
 			yield(eventstore.Envelope{}, err)
 		}
-	}
+	}, nil
 }
 
 // errEnough ends the reading of events that nobody wants any more.
 var errEnough = errors.New("no more events are wanted")
 
-func (s *Service) events(ctx context.Context, q Query, yield func(eventstore.Envelope, error) bool) error {
-	if !q.All {
-		if err := checkApp(ctx, s.log, q.App); err != nil {
-			return err
-		}
-	}
-	from, until, err := s.bounds(ctx, q)
-	if err != nil {
-		return err
-	}
-	hand := func(e eventstore.Envelope) error {
-		if q.takes(e) && !yield(e, nil) {
-			return errEnough
-		}
-		return nil
-	}
+// hand hands on the events that have been written until hand returns an error.
+func (s *Service) hand(ctx context.Context, q Query, from, until eventstore.Position, hand func(eventstore.Envelope) error) error {
 	for e, err := range s.past(ctx, q, from, until) {
 		if err == nil {
 			err = hand(e)
 		}
-		if errors.Is(err, errEnough) {
-			return nil
-		}
 		if err != nil {
 			return err
 		}
-	}
-	if !q.Follow {
-		return nil
-	}
-	if err := s.follow(ctx, q, max(from, until+1), hand); !errors.Is(err, errEnough) {
-		return err
 	}
 	return nil
 }
@@ -218,8 +210,14 @@ type revisions interface {
 	Revision(ctx context.Context, id eventstore.AggregateID) (eventstore.Revision, error)
 }
 
-// bounds returns the positions of the first and the last event of a query that have been written.
+// bounds returns the positions of the first and the last event of a query that have been written, once the query is found to be one that can be
+// answered.
 func (s *Service) bounds(ctx context.Context, q Query) (from, until eventstore.Position, err error) {
+	if !q.All {
+		if err := checkApp(ctx, s.log, q.App); err != nil {
+			return 0, 0, err
+		}
+	}
 	if q.Follow && !q.Until.IsZero() {
 		return 0, 0, &domain.Rejection{Code: domain.CodeInvalid, Detail: "the query cannot be accepted", Fields: []domain.FieldError{
 			{Field: "until", Code: domain.CodeBadValue, Detail: "leave it out to follow the events to come"},

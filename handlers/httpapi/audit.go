@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -24,7 +25,7 @@ import (
 type Audit interface {
 	Account(ctx context.Context, app domain.AppID, id domain.UserID, at audit.Moment) (domain.Account, eventstore.Position, error)
 	History(ctx context.Context, app domain.AppID, id domain.UserID, p audit.Page) (entries []audit.Entry, more bool, err error)
-	Events(ctx context.Context, q audit.Query) iter.Seq2[eventstore.Envelope, error]
+	Events(ctx context.Context, q audit.Query) (iter.Seq2[eventstore.Envelope, error], error)
 }
 
 // HistoryEntry is one event in the history of an account.
@@ -181,52 +182,66 @@ func (h *Handler) streamEvents(ctx context.Context, q audit.Query, in EventsPara
 	if q.Follow && !q.Until.IsZero() {
 		return nil, wire.Invalid("the query", "until", domain.CodeBadValue, "leave it out to follow the events to come")
 	}
-	s := h.startAudit(ctx, q)
+	s, err := h.startAudit(ctx, q)
+	if err != nil {
+		return nil, err
+	}
 	if q.Follow {
 		return &streamOutput{Body: func(huma.Context) { s.run(ctx) }}, nil
 	}
-	// What is refused is told by a status.
+	// That there are none to be had is told by a status.
 	first, more := <-s.events
-	if more && first.err != nil {
+	if !more && s.broken != nil {
 		s.stop()
-		return nil, first.err
+		return nil, s.broken
 	}
 	return &streamOutput{Body: func(huma.Context) { s.run(ctx, first) }}, nil
 }
 
-// audited is an event, or why there are no more.
-type audited struct {
-	event eventstore.Envelope
-	err   error
-}
-
-// auditStream writes events as they come.
+// auditStream writes events as they come. Its answer ends as one that is complete only when it is.
 type auditStream struct {
 	handler *Handler
 	writer  http.ResponseWriter
-	events  chan audited // closed at the end
+	events  chan eventstore.Envelope // closed at the end
+	broken  error                    // why there are no more, nil when they are complete; set before events is closed
 	cancel  context.CancelFunc
 	reader  sync.WaitGroup
 }
 
 // startAudit begins to read events. The stream is to be run or stopped.
-func (h *Handler) startAudit(ctx context.Context, q audit.Query) *auditStream {
+func (h *Handler) startAudit(ctx context.Context, q audit.Query) (*auditStream, error) {
 	const ahead = 256
-	ctx, cancel := context.WithCancel(ctx)
-	undrain := context.AfterFunc(h.draining, cancel)
-	s := &auditStream{handler: h, writer: callOf(ctx).writer, events: make(chan audited, ahead)}
-	s.cancel = func() { undrain(); cancel() }
+	ctx, cancel := context.WithCancelCause(ctx)
+	events, err := h.Audit.Events(ctx, q)
+	if err != nil {
+		cancel(nil)
+		return nil, err
+	}
+	undrain := context.AfterFunc(h.draining, func() {
+		cancel(wire.Refuse(wire.CodeStopping, "the service is stopping; ask again in a moment"))
+	})
+	s := &auditStream{handler: h, writer: callOf(ctx).writer, events: make(chan eventstore.Envelope, ahead)}
+	s.cancel = func() { undrain(); cancel(nil) }
 	s.reader.Go(func() {
 		defer close(s.events)
-		for e, err := range h.Audit.Events(ctx, q) {
-			select {
-			case s.events <- audited{e, err}:
-			case <-ctx.Done():
-				return
-			}
-		}
+		s.broken = recovering(func() error { return s.read(ctx, events) })
 	})
-	return s
+	return s, nil
+}
+
+// read passes the events on and returns why they are not complete.
+func (s *auditStream) read(ctx context.Context, events iter.Seq2[eventstore.Envelope, error]) error {
+	for e, err := range events {
+		if err != nil {
+			return cmp.Or(context.Cause(ctx), err)
+		}
+		select {
+		case s.events <- e:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return context.Cause(ctx)
 }
 
 // stop ends the reading.
@@ -235,57 +250,62 @@ func (s *auditStream) stop() {
 	s.reader.Wait()
 }
 
-// run writes the given events and those behind them.
-func (s *auditStream) run(ctx context.Context, first ...audited) {
+// run writes the given events and those behind them. It breaks off where they do, so that the client does not take that for the end.
+func (s *auditStream) run(ctx context.Context, first ...eventstore.Envelope) {
 	defer s.stop()
 	streaming(s.writer, false)
 	s.writer.Header().Set("Content-Type", ndjsonType)
 	s.writer.Header().Set("Cache-Control", "no-store")
 	s.writer.WriteHeader(http.StatusOK)
-	control := http.NewResponseController(s.writer)
-	_ = control.Flush()
-	buf := make([]byte, 0, 2*auditFlush)
-	for _, e := range first {
-		if e.event.Position > 0 {
-			buf = s.append(ctx, buf, e)
+	if err := s.write(first); err != nil {
+		if ctx.Err() == nil && s.handler.draining.Err() == nil {
+			s.handler.logger.LogAttrs(ctx, slog.LevelWarn, "a stream of events broke off", slog.Any("error", err))
 		}
+		panic(http.ErrAbortHandler)
 	}
-	for e := range s.events {
-		if buf = s.append(ctx, buf, e); len(buf) < auditFlush && len(s.events) > 0 {
-			continue
-		}
-		if !s.flush(control, buf) {
-			return
-		}
-		buf = buf[:0]
-	}
-	s.flush(control, buf)
 }
 
 // auditFlush is how much is written at once while there is more.
 const auditFlush = 32 << 10
 
-// append appends a line. The stream breaks off at an error, so that the client does not take it for the end.
-func (s *auditStream) append(ctx context.Context, buf []byte, e audited) []byte {
-	if e.err == nil {
-		buf, e.err = appendEvent(buf, e.event)
+// write writes the given events and those behind them, and returns why they are not complete.
+func (s *auditStream) write(first []eventstore.Envelope) error {
+	control := http.NewResponseController(s.writer)
+	buf := make([]byte, 0, 2*auditFlush)
+	var err error
+	for _, e := range first {
+		if e.Position > 0 {
+			if buf, err = appendEvent(buf, e); err != nil {
+				return err
+			}
+		}
 	}
-	if e.err == nil {
-		return buf
+	if err := s.flush(control, buf); err != nil { // the header too
+		return err
 	}
-	if ctx.Err() == nil && s.handler.draining.Err() == nil {
-		s.handler.logger.LogAttrs(ctx, slog.LevelWarn, "a stream of events broke off", slog.Any("error", e.err))
+	buf = buf[:0]
+	for e := range s.events {
+		if buf, err = appendEvent(buf, e); err != nil {
+			return err
+		}
+		if len(buf) < auditFlush && len(s.events) > 0 {
+			continue
+		}
+		if err := s.flush(control, buf); err != nil {
+			return err
+		}
+		buf = buf[:0]
 	}
-	panic(http.ErrAbortHandler)
+	return cmp.Or(s.flush(control, buf), s.broken)
 }
 
-// flush sends what there is, and tells whether the client still takes it.
-func (s *auditStream) flush(control *http.ResponseController, buf []byte) bool {
+// flush sends what there is.
+func (s *auditStream) flush(control *http.ResponseController, buf []byte) error {
 	_ = control.SetWriteDeadline(time.Now().Add(s.handler.BodyTimeout))
 	if _, err := s.writer.Write(buf); err != nil {
-		return false
+		return err
 	}
-	return control.Flush() == nil
+	return control.Flush()
 }
 
 // appendEvent appends the line of an event.

@@ -4,12 +4,17 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"io"
+	"iter"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
+	"rollcall/eventstore"
 	"rollcall/eventstore/codec"
 	"rollcall/handlers/access"
 	"rollcall/handlers/audit"
@@ -79,6 +84,89 @@ func TestFollowedEventsComeAsTheyHappen(t *testing.T) {
 	if lines.Scan() {
 		t.Errorf("after the end of the service came %s", lines.Text())
 	}
+}
+
+// heldAudit is an Audit whose events do not end by themselves.
+type heldAudit struct {
+	httpapi.Audit
+	behind func(ctx context.Context) error // the last event that there is
+}
+
+func (h heldAudit) Events(ctx context.Context, q audit.Query) (iter.Seq2[eventstore.Envelope, error], error) {
+	events, err := h.Audit.Events(ctx, q)
+	return func(yield func(eventstore.Envelope, error) bool) {
+		for e, err := range events {
+			if !yield(e, err) {
+				return
+			}
+		}
+		if err := h.behind(ctx); err != nil {
+			yield(eventstore.Envelope{}, err)
+		}
+	}, err
+}
+
+func TestAStopBreaksAStreamOfEventsOffWhereItIsNotComplete(t *testing.T) {
+	r := newRig(t, func(c *httpapi.Config) {
+		c.Audit = heldAudit{c.Audit, func(ctx context.Context) error { <-ctx.Done(); return nil }}
+	})
+	r.create(t, `{"user_id":"ann","type":"normal"}`)
+	tls := httptest.NewUnstartedServer(r.handler)
+	tls.EnableHTTP2 = true
+	tls.StartTLS()
+	t.Cleanup(tls.Close)
+	type stream struct {
+		*http.Response
+		lines *bufio.Reader
+	}
+	var open []stream
+	for _, server := range []*httptest.Server{r.Server, tls} {
+		for _, query := range []string{"/v1/apps/demo/events", "/v1/events", "/v1/apps/demo/events?follow=true", "/v1/apps/demo/events?user_id=ann"} {
+			req := r.new(t, request{method: "GET", path: query}, nil)
+			u, err := url.Parse(server.URL + query)
+			must(t, err)
+			req.URL = u
+			resp, err := server.Client().Do(req)
+			must(t, err)
+			defer resp.Body.Close()
+			s := stream{resp, bufio.NewReader(resp.Body)}
+			if line, err := s.lines.ReadString('\n'); err != nil || resp.StatusCode != 200 {
+				t.Fatalf("%s over %s: %s, %q, %v", query, resp.Proto, resp.Status, line, err)
+			}
+			open = append(open, s)
+		}
+	}
+	r.handler.Drain()
+	for _, s := range open {
+		if rest, err := io.ReadAll(s.lines); err == nil {
+			t.Errorf("%s over %s ended as if there were no more, with %d bytes", s.Request.URL.RequestURI(), s.Proto, len(rest))
+		}
+	}
+	if open[0].ProtoMajor != 1 || open[len(open)-1].ProtoMajor != 2 {
+		t.Errorf("the streams went over %s and %s", open[0].Proto, open[len(open)-1].Proto)
+	}
+	r.call(t, request{method: "GET", path: "/v1/apps/demo/events?type=none"}).problem(t, 503, "stopping")
+}
+
+func TestAPanicOfWhatReadsEventsEndsTheirRequestAlone(t *testing.T) {
+	r := newRig(t, func(c *httpapi.Config) {
+		c.Audit = heldAudit{c.Audit, func(context.Context) error { panic("a fault") }}
+	})
+	resp, err := http.DefaultClient.Do(r.new(t, request{method: "GET", path: "/v1/apps/demo/events"}, nil))
+	must(t, err)
+	defer resp.Body.Close()
+	if body, err := io.ReadAll(resp.Body); err == nil {
+		t.Errorf("the stream ended as if there were no more, with %d bytes", len(body))
+	}
+	r.call(t, request{method: "GET", path: "/v1/apps/demo/events?type=none"}).problem(t, 500, "internal")
+	if !strings.Contains(r.logged.String(), "a fault") {
+		t.Errorf("the log is silent about it: %s", r.logged)
+	}
+}
+
+func TestEventsOfNoApplicationAreRefusedWhenTheyAreToBeFollowedToo(t *testing.T) {
+	r := newRig(t)
+	r.call(t, request{method: "GET", path: "/v1/apps/nowhere/events?follow=true"}).problem(t, 404, "app_not_found")
 }
 
 func (r *rig) standings(context.Context) ([]audit.Standing, error) {

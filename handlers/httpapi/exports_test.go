@@ -155,6 +155,11 @@ func TestAStreamOfEventsEndsWhenTheServiceStops(t *testing.T) {
 	if _, name, _ := event(t, lines); name != "" {
 		t.Errorf("after the stop came %s", name)
 	}
+	// Behind an event that the client has, nothing can be told any more: that is not for good.
+	r.exports.happen(e.ID, export.StatusFailed, export.Event{Type: export.Failed})
+	if res, _ := r.follow(t, e.ID, "1"); res.StatusCode == 204 {
+		t.Error("a client that lacks the end is told not to ask again")
+	}
 }
 
 func TestAnAnswerAboutAnExportCarriesAPosition(t *testing.T) {

@@ -5,13 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"iter"
 	"log/slog"
 	"net"
 	"net/http"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -253,15 +251,13 @@ func (im *importer) sequence() iter.Seq[command.Row] {
 	}
 }
 
-// next reads a row. It runs in a goroutine of the use case, where nobody else
-// would recover.
+// next reads a row. It runs in a goroutine of the use case.
 func (im *importer) next() (row command.Row, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("a row made its reader panic: %v\n%s", v, debug.Stack())
-		}
-	}()
-	return im.rows.next()
+	err = recovering(func() error {
+		row, err = im.rows.next()
+		return err
+	})
+	return row, err
 }
 
 // emit writes the result of a row.

@@ -35,12 +35,16 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	setCommonHeaders(w.Header(), id)
 	defer func() {
+		broken := false
 		if v := recover(); v != nil {
-			h.recovered(rec, r, v)
+			broken = h.recovered(rec, r, v)
 		}
 		rec.finish()
 		outer.Pattern = r.Pattern // as ServeMux would have, for those around this handler
 		h.logRequest(rec, r, time.Since(start))
+		if broken {
+			panic(http.ErrAbortHandler) // net/http closes the connection, or resets the stream, and is silent
+		}
 	}()
 	path := r.URL.EscapedPath()
 	if !cleanPath(path) {
@@ -113,20 +117,32 @@ func visibleASCII(s string, most int) bool {
 	return true
 }
 
-// recovered answers a request whose handler panicked.
-func (h *Handler) recovered(rec *recorder, r *http.Request, v any) {
+// recovered answers a request whose handler panicked, and tells whether the answer was begun and must not seem to be a whole one.
+func (h *Handler) recovered(rec *recorder, r *http.Request, v any) (broken bool) {
 	if v == http.ErrAbortHandler {
-		panic(v)
+		return true
 	}
 	if r.Context().Err() != nil {
-		return // the client went away in the middle of the answer
+		return false // the client went away in the middle of the answer
 	}
 	h.logger.LogAttrs(r.Context(), slog.LevelError, "a request made its handler panic",
 		slog.String("panic", fmt.Sprint(v)), slog.String("route", r.Pattern),
 		slog.String("request_id", r.Header.Get(headerRequestID)), slog.String("stack", string(debug.Stack())))
-	if rec.status == 0 {
-		h.writeProblem(rec, h.problem(wire.CodeInternal, "the service failed; its log tells why"))
+	if rec.status != 0 {
+		return true
 	}
+	h.writeProblem(rec, h.problem(wire.CodeInternal, "the service failed; its log tells why"))
+	return false
+}
+
+// recovering runs f, in a goroutine where nobody else would recover, and returns a panic as an error.
+func recovering(f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("it panicked: %v\n%s", v, debug.Stack())
+		}
+	}()
+	return f()
 }
 
 // writeProblem answers with a problem outside of an operation.

@@ -87,24 +87,43 @@ func (s *eventStream) run(ctx context.Context) {
 	defer cancel()
 	watcher.Go(func() {
 		defer close(events)
-		for e, err := range s.handler.Exports.Watch(ctx, s.app, s.job) {
+		if err := recovering(func() error { return s.watch(ctx, events) }); err != nil {
 			select {
-			case events <- watched{e, err}:
+			case events <- watched{err: err}:
 			case <-ctx.Done():
-				return
 			}
 		}
 	})
 	if !s.lazy {
 		s.begin()
 	}
-	if err := s.relay(ctx, events); err != nil && ctx.Err() == nil {
+	err := s.relay(ctx, events)
+	if err != nil && ctx.Err() == nil {
 		s.handler.logger.LogAttrs(ctx, slog.LevelWarn, "a stream of export events broke off", slog.String("job", s.job), slog.Any("error", err))
 	}
-	if !s.begun {
+	switch {
+	case s.begun:
+	case err != nil:
+		s.begin() // and ends: the client asks again, which 204 tells it not to
+	default:
 		s.writer.WriteHeader(http.StatusNoContent)
 	}
 	_ = s.control.SetWriteDeadline(time.Time{})
+}
+
+// watch passes the events of the job on.
+func (s *eventStream) watch(ctx context.Context, events chan<- watched) error {
+	for e, err := range s.handler.Exports.Watch(ctx, s.app, s.job) {
+		if err != nil {
+			return err
+		}
+		select {
+		case events <- watched{event: e}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // relay sends events until there are no more, and heartbeats between them.
@@ -116,7 +135,7 @@ func (s *eventStream) relay(ctx context.Context, events <-chan watched) error {
 		case w, ok := <-events:
 			switch {
 			case !ok:
-				return nil
+				return ctx.Err()
 			case w.err != nil:
 				return w.err
 			case w.event.Sequence <= s.after:
