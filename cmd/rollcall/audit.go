@@ -130,7 +130,7 @@ func (c *auditReplayCmd) Run(ctx context.Context, r *remote, s *streams, env loo
 	if c.Proof && (!toFile || c.Follow) {
 		return usage("--proof goes with --to file:PATH, and without --follow")
 	}
-	target, err := c.target(s, env)
+	target, err := c.target(ctx, s, env)
 	if err != nil {
 		return err
 	}
@@ -141,6 +141,9 @@ func (c *auditReplayCmd) Run(ctx context.Context, r *remote, s *streams, env loo
 	err = c.replay(ctx, api, app, s, target)
 	if cerr := target.close(); err == nil {
 		err = cerr
+	}
+	if t, ok := target.(*subjectTarget); ok && t.reached() != "" {
+		fmt.Fprintln(s.err, t.reached())
 	}
 	if err != nil || !c.Proof {
 		return err
@@ -168,16 +171,16 @@ func (c *auditReplayCmd) replay(ctx context.Context, api *client.Client, app str
 	n := int64(0)
 	query := client.EventQuery{From: c.From, Until: c.Until, UserID: c.User, Type: c.Type, Follow: c.Follow}
 	for e, err := range api.Events(ctx, app, query) {
+		if err == nil {
+			err = pace.wait(ctx)
+		}
+		if err == nil {
+			err = target.write(ctx, e)
+		}
+		if c.Follow && ctx.Err() != nil {
+			return nil // that is how following ends
+		}
 		if err != nil {
-			if c.Follow && ctx.Err() != nil {
-				return nil // that is how following ends
-			}
-			return err
-		}
-		if err := pace.wait(ctx); err != nil {
-			return err
-		}
-		if err := target.write(ctx, e); err != nil {
 			return err
 		}
 		if n++; bar != nil {

@@ -4,28 +4,27 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
-	"time"
-
-	"github.com/nats-io/nats.go"
 
 	"rollcall/cmd/rollcall/internal/client"
+	"rollcall/eventstore"
 )
 
 // replayTarget takes events.
 type replayTarget interface {
-	last() uint64 // position of the last event that it has, zero for none
+	// last returns the position of the last event that it has and is gone on behind, zero for none.
+	last() uint64
 	write(ctx context.Context, e client.LoggedEvent) error
+	// close returns when the target has everything, or the error that kept it from that.
 	close() error
 }
 
 // target returns where the events go.
-func (c *auditReplayCmd) target(s *streams, env lookup) (replayTarget, error) {
+func (c *auditReplayCmd) target(ctx context.Context, s *streams, env lookup) (replayTarget, error) {
 	kind, where, _ := strings.Cut(c.To, ":")
 	switch {
 	case c.To == "":
@@ -33,7 +32,7 @@ func (c *auditReplayCmd) target(s *streams, env lookup) (replayTarget, error) {
 	case kind == "file" && where != "":
 		return openFileTarget(where, c.Follow || c.Rate > 0)
 	case kind == "nats" && where != "" && !strings.ContainsAny(where, " *>"):
-		return connectTarget(c.NATS, where, env.text("ROLLCALL_REPLAY_NATS_CREDS"))
+		return connectTarget(ctx, c.NATS, where, c.Follow || c.Rate > 0, env.text("ROLLCALL_REPLAY_NATS_CREDS"))
 	}
 	return nil, usage("--to %q: write file:PATH or nats:SUBJECT", c.To)
 }
@@ -67,7 +66,8 @@ func (t *lineTarget) close() error {
 	return err
 }
 
-// openFileTarget opens a file to go on behind the last whole line in it. Half a line, from an interruption, is cut off.
+// openFileTarget opens a file to go on behind the last whole line in it. Half a line, from an interruption, is cut off. A file that is not of
+// events is left as it is.
 func openFileTarget(path string, every bool) (*lineTarget, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, ownerOnly)
 	if err != nil {
@@ -86,7 +86,11 @@ func openFileTarget(path string, every bool) (*lineTarget, error) {
 	return &lineTarget{w: bufio.NewWriter(f), every: every, file: f, had: last}, nil
 }
 
-// lastLine returns the position in the last whole line of a file of events, and where that line ends.
+// errNoReplay means that a file holds something else than events.
+var errNoReplay = errors.New("it is no file of events; name another")
+
+// lastLine returns the position in the last whole line of a file of events, and where that line ends. errNoReplay unless the file is empty,
+// or begins as one of events does and ends as one.
 func lastLine(f *os.File) (position uint64, end int64, err error) {
 	info, err := f.Stat()
 	if err != nil || info.Size() == 0 {
@@ -94,56 +98,34 @@ func lastLine(f *os.File) (position uint64, end int64, err error) {
 	}
 	const most = 8 << 20 // more than any two lines
 	from := max(info.Size()-most, 0)
-	tail := make([]byte, info.Size()-from)
-	if _, err := f.ReadAt(tail, from); err != nil && !errors.Is(err, io.EOF) {
+	head, tail := make([]byte, min(info.Size(), 64)), make([]byte, info.Size()-from)
+	if _, err := f.ReadAt(head, 0); err != nil {
+		return 0, 0, err
+	}
+	if _, err := f.ReadAt(tail, from); err != nil {
 		return 0, 0, err
 	}
 	i := bytes.LastIndexByte(tail, '\n')
-	if i < 0 && from > 0 {
-		return 0, 0, errors.New("it is no file of events")
+	if !beginsAsEvent(head) || !beginsAsEvent(tail[i+1:]) || i < 0 && from > 0 {
+		return 0, 0, errNoReplay
 	}
 	if i < 0 {
-		return 0, 0, nil
+		return 0, 0, nil // half a line is all there is
 	}
-	line := tail[bytes.LastIndexByte(tail[:i], '\n')+1 : i]
-	var e struct {
-		Position uint64 `json:"position"`
-	}
-	if err := json.Unmarshal(line, &e); err != nil || e.Position == 0 {
-		return 0, 0, errors.New("it is no file of events; name another")
-	}
-	return e.Position, from + int64(i) + 1, nil
-}
-
-// subjectTarget publishes events.
-type subjectTarget struct {
-	nc      *nats.Conn
-	subject string
-}
-
-func connectTarget(url, subject, creds string) (*subjectTarget, error) {
-	opts := []nats.Option{nats.Name("rollcall audit replay")}
-	if creds != "" {
-		opts = append(opts, nats.UserCredentials(creds))
-	}
-	nc, err := nats.Connect(url, opts...)
+	e, err := eventstore.ParseLine(tail[bytes.LastIndexByte(tail[:i], '\n')+1 : i])
 	if err != nil {
-		return nil, fmt.Errorf("connect to --nats: %w", err)
+		return 0, 0, errNoReplay
 	}
-	return &subjectTarget{nc, subject}, nil
+	return uint64(e.Position), from + int64(i) + 1, nil
 }
 
-func (t *subjectTarget) last() uint64 { return 0 }
-
-func (t *subjectTarget) write(_ context.Context, e client.LoggedEvent) error {
-	return t.nc.Publish(t.subject, e.Line)
-}
-
-// close returns when the server has everything, or the error that it answered with.
-func (t *subjectTarget) close() error {
-	defer t.nc.Close()
-	if err := t.nc.FlushTimeout(30 * time.Second); err != nil {
-		return fmt.Errorf("publish on %s: %w", t.subject, err)
+// beginsAsEvent tells whether a text may be the beginning of the line of an event, see eventstore.AppendLine.
+func beginsAsEvent(text []byte) bool {
+	const before, behind = `{"position":`, `,"recordedtime":"`
+	if len(text) <= len(before) {
+		return strings.HasPrefix(before, string(text))
 	}
-	return t.nc.LastError()
+	rest, ok := bytes.CutPrefix(text, []byte(before))
+	rest = bytes.TrimLeft(rest, "0123456789")
+	return ok && (strings.HasPrefix(behind, string(rest)) || bytes.HasPrefix(rest, []byte(behind)))
 }
