@@ -7,6 +7,7 @@ import (
 	"iter"
 	"log/slog"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -214,34 +215,71 @@ func TestAHistoryTellsWhatEachEventChangedAndOutlivesErasure(t *testing.T) {
 	}
 }
 
-func TestThePagesOfAHistoryFollowEachOtherInBothDirections(t *testing.T) {
+// counting counts what is decoded.
+type counting struct {
+	audit.Decoder
+	n int
+}
+
+func (c *counting) Decode(ctx context.Context, env eventstore.Envelope) (domain.Event, bool, error) {
+	c.n++
+	return c.Decoder.Decode(ctx, env)
+}
+
+func TestThePagesOfAHistoryFollowEachOtherInBothDirectionsAndAreAllThatIsUnsealed(t *testing.T) {
 	r := newRig(t)
 	ctx := t.Context()
 	r.do(ctx, t, domain.CreateApp{App: "shop"})
-	r.do(ctx, t, domain.CreateAccount{App: "shop", UserID: "ann"})
-	for i := range 9 {
-		r.do(ctx, t, edit("ann", func(p *domain.Profile) { p.Level = domain.Num(uint32(i)) }, domain.FieldLevel))
+	several := []func(i int) domain.EditAccount{
+		func(i int) domain.EditAccount {
+			return edit("ann", func(p *domain.Profile) { p.Level = domain.Num(uint32(i)) }, domain.FieldLevel)
+		},
+		func(i int) domain.EditAccount {
+			return edit("ann", func(p *domain.Profile) { p.Nickname, p.Role = fmt.Sprint("n", i), domain.Num(uint32(i)) }, domain.FieldNickname, domain.FieldRole)
+		},
+		func(int) domain.EditAccount { return edit("ann", nil, domain.FieldRole) },
+		func(i int) domain.EditAccount {
+			return edit("ann", func(p *domain.Profile) { p.Location = fmt.Sprint("l", i) }, domain.FieldLocation)
+		},
 	}
-	whole, _, err := r.History(ctx, "shop", "ann", audit.Page{})
+	for life := range 3 {
+		r.do(ctx, t, domain.CreateAccount{App: "shop", UserID: "ann", Profile: domain.Profile{Nickname: "first", SelfSignature: fmt.Sprint("life ", life)}})
+		for i := range 60 { // more than are loaded one by one
+			r.do(ctx, t, several[(i*i+life)%len(several)](i))
+		}
+		if life < 2 {
+			deleted := r.do(ctx, t, domain.DeleteAccount{App: "shop", UserID: "ann"})
+			if life == 0 {
+				r.erase(ctx, t, eventstore.Account("shop", "ann"), deleted)
+			}
+		}
+	}
+	decoder := &counting{Decoder: codec.New(r.keys)}
+	service := audit.New(r.store, decoder)
+	whole, _, err := service.History(ctx, "shop", "ann", audit.Page{})
 	must(t, err)
 	for _, newest := range []bool{false, true} {
-		var got []eventstore.Position
-		for p := (audit.Page{Limit: 3, Newest: newest}); ; {
-			entries, more, err := r.History(ctx, "shop", "ann", p)
-			must(t, err)
-			for _, e := range entries {
-				got = append(got, e.Event.Position)
+		for _, limit := range []int{1, 3, 50} {
+			var got []audit.Entry
+			for p := (audit.Page{Limit: limit, Newest: newest}); ; {
+				decoder.n = 0
+				entries, more, err := service.History(ctx, "shop", "ann", p)
+				must(t, err)
+				if most := limit + 5; decoder.n > most { // and what the account held before
+					t.Fatalf("a page of %d behind %d unseals %d events, want at most %d", limit, p.After, decoder.n, most)
+				}
+				got = append(got, entries...)
+				if !more {
+					break
+				}
+				p.After = got[len(got)-1].Event.Position
 			}
-			if !more {
-				break
+			if newest {
+				slices.Reverse(got)
 			}
-			p.After = got[len(got)-1]
-		}
-		if newest {
-			slices.Reverse(got)
-		}
-		if len(got) != len(whole) || !slices.EqualFunc(got, whole, func(p eventstore.Position, e audit.Entry) bool { return p == e.Event.Position }) {
-			t.Errorf("newest first is %t: positions %v", newest, got)
+			if !reflect.DeepEqual(got, whole) {
+				t.Errorf("newest first is %t, %d a page: the pages differ from the whole: %d and %d events", newest, limit, len(got), len(whole))
+			}
 		}
 	}
 }

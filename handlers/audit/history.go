@@ -1,9 +1,9 @@
 package audit
 
 import (
-	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 
 	"rollcall/domain"
@@ -32,52 +32,97 @@ type Page struct {
 }
 
 // History returns the events of an account, those of earlier accounts of its id included, and whether there are more behind them.
-// CodeNoEvent when no event is about it.
+// CodeNoEvent when no event is about it. What it keeps and unseals is bounded by the page, however long the history is.
 func (s *Service) History(ctx context.Context, app domain.AppID, id domain.UserID, p Page) (entries []Entry, more bool, err error) {
-	var before domain.State
-	gone := false // what the account held is erased
-	envelopes, err := s.trail(ctx, app, id)
-	if err != nil {
-		return nil, false, err
-	}
-	for _, env := range envelopes {
-		event, erased, err := s.decoder.Decode(ctx, env)
+	w := window{page: p}
+	none := true
+	for env, err := range s.trail(ctx, app, id) {
 		if err != nil {
 			return nil, false, err
 		}
-		switch event.(type) {
-		case domain.AccountCreated:
-			gone = erased
-		case domain.AccountDeleted: // holds nothing itself; what it took away is told unless that is erased
-			erased, gone = gone, false
+		none = false
+		if !w.add(env) {
+			break
 		}
-		after := domain.Evolve(before, event, uint64(env.Position))
-		entries = append(entries, Entry{Event: env, Erased: erased, Changes: changes(env, erased, before.Account, after.Account)})
-		before = after
 	}
-	if len(entries) == 0 {
+	if none {
 		if err := checkApp(ctx, s.log, app); err != nil {
 			return nil, false, err
 		}
 		return nil, false, &domain.Rejection{Code: CodeNoEvent, Detail: fmt.Sprintf("no event is about an account %q in application %s", id, app)}
 	}
-	entries, more = p.cut(entries)
-	return entries, more, nil
+	account, err := w.before.fold(ctx, s.decoder)
+	if err != nil {
+		return nil, false, err
+	}
+	entries = make([]Entry, len(w.events))
+	for i, env := range w.events {
+		if entries[i], err = account.step(ctx, s.decoder, env); err != nil {
+			return nil, false, err
+		}
+	}
+	if p.Newest {
+		slices.Reverse(entries)
+	}
+	return entries, w.more, nil
 }
 
-// trail returns all events about a user id in the order of the log: those of its accounts, and that they were erased.
-func (s *Service) trail(ctx context.Context, app domain.AppID, id domain.UserID) ([]eventstore.Envelope, error) {
-	all, err := s.load(ctx, eventstore.Account(string(app), string(id)))
-	if err != nil {
-		return nil, err
+// window finds the events of a page among those of a history, which it is given from the oldest on.
+type window struct {
+	page   Page
+	before essence               // of the events before the page
+	events []eventstore.Envelope // of the page
+	more   bool                  // whether there are events behind the page, in its order
+}
+
+// add takes the next event and tells whether further ones matter.
+func (w *window) add(e eventstore.Envelope) bool {
+	full := w.page.Limit > 0 && len(w.events) == w.page.Limit
+	switch {
+	case w.page.Newest && w.page.After > 0 && e.Position >= w.page.After:
+		return false
+	case !w.page.Newest && e.Position <= w.page.After:
+		w.before.add(e)
+		return true
+	case full && w.page.Newest:
+		w.before.add(w.events[0])
+		w.events, w.more = w.events[1:], true
+	case full:
+		w.more = true
+		return false
 	}
-	erasures, err := s.load(ctx, eventstore.Erased(string(app), string(id)))
-	if err != nil || len(erasures) == 0 {
-		return all, err
+	w.events = append(w.events, e)
+	return true
+}
+
+// trail yields all events about a user id in the order of the log: those of its accounts, and that they were erased.
+func (s *Service) trail(ctx context.Context, app domain.AppID, id domain.UserID) iter.Seq2[eventstore.Envelope, error] {
+	return func(yield func(eventstore.Envelope, error) bool) {
+		var erasures []eventstore.Envelope // one a deletion
+		for e, err := range s.load(ctx, eventstore.Erased(string(app), string(id))) {
+			if err != nil {
+				yield(e, err)
+				return
+			}
+			erasures = append(erasures, e)
+		}
+		for e, err := range s.load(ctx, eventstore.Account(string(app), string(id))) {
+			for err == nil && len(erasures) > 0 && erasures[0].Position < e.Position {
+				if !yield(erasures[0], nil) {
+					return
+				}
+				erasures = erasures[1:]
+			}
+			if !yield(e, err) || err != nil {
+				return
+			}
+		}
+		for _, e := range erasures {
+			if !yield(e, nil) {
+				return
+			}
+		}
 	}
-	all = append(all, erasures...)
-	slices.SortFunc(all, func(a, b eventstore.Envelope) int { return cmp.Compare(a.Position, b.Position) })
-	return all, nil
 }
 
 // changes returns what an event did. Of one that is erased the names of the fields are known, and the type of the account.
@@ -101,27 +146,4 @@ func changes(env eventstore.Envelope, erased bool, before, after domain.Account)
 		}
 	}
 	return all
-}
-
-// cut returns the entries of a page and whether there are more.
-func (p Page) cut(entries []Entry) ([]Entry, bool) {
-	if p.Newest {
-		slices.Reverse(entries)
-	}
-	if p.After > 0 {
-		i := slices.IndexFunc(entries, func(e Entry) bool {
-			if p.Newest {
-				return e.Event.Position < p.After
-			}
-			return e.Event.Position > p.After
-		})
-		if i < 0 {
-			return nil, false
-		}
-		entries = entries[i:]
-	}
-	if p.Limit > 0 && len(entries) > p.Limit {
-		return entries[:p.Limit], true
-	}
-	return entries, false
 }

@@ -63,17 +63,21 @@ func (s *Service) Newest(ctx context.Context, q Query, before eventstore.Positio
 
 // look adds the events of a window, the newest first, and tells where it had to leave some.
 func (s *Service) look(ctx context.Context, q Query, from, until eventstore.Position, limit int, found *Stretch) error {
-	var all []eventstore.Envelope
+	room := limit - len(found.Events)
+	var all []eventstore.Envelope // the last of them, at most one more than there is room for
 	for e, err := range s.past(ctx, q, from, until) {
 		if err != nil {
 			return err
 		}
-		if q.takes(e) {
-			all = append(all, e)
+		if !q.takes(e) {
+			continue
+		}
+		if all = append(all, e); len(all) > room+1 {
+			all = all[1:]
 		}
 	}
 	slices.Reverse(all)
-	if room := limit - len(found.Events); len(all) > room {
+	if len(all) > room {
 		found.Before = all[room-1].Position
 		all = all[:room]
 	}

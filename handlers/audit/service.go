@@ -83,61 +83,44 @@ func (s *Service) Account(ctx context.Context, app domain.AppID, id domain.UserI
 	if err != nil {
 		return domain.Account{}, 0, err
 	}
-	var state domain.State
-	gone := false
-	envelopes, err := s.load(ctx, eventstore.Account(string(app), string(id)))
-	if err != nil {
-		return domain.Account{}, position, err
-	}
-	for _, env := range envelopes {
-		if env.Position > position {
-			break
-		}
-		event, erased, err := s.decoder.Decode(ctx, env)
+	var past essence
+	for env, err := range s.load(ctx, eventstore.Account(string(app), string(id))) {
 		if err != nil {
 			return domain.Account{}, position, err
 		}
-		state, gone = domain.Evolve(state, event, uint64(env.Position)), gone && state.Account.Exists() || erased
+		if env.Position > position {
+			break
+		}
+		past.add(env)
 	}
+	was, err := past.fold(ctx, s.decoder)
 	switch {
-	case !state.Account.Exists():
+	case err != nil:
+		return domain.Account{}, position, err
+	case !was.state.Account.Exists():
 		return domain.Account{}, position, &domain.Rejection{Code: domain.CodeAccountNotFound, Detail: fmt.Sprintf("there was no account %q in application %s at position %d", id, app, position)}
-	case gone:
+	case was.gone:
 		return domain.Account{}, position, &domain.Rejection{Code: CodeErased, Detail: fmt.Sprintf("account %q of application %s has been deleted since position %d and what it held is erased; its history tells what happened", id, app, position)}
 	}
-	return state.Account, position, nil
+	return was.state.Account, position, nil
 }
 
-// load returns all events of an aggregate, as the leader of the log knows them: a replica that is behind is asked again.
-func (s *Service) load(ctx context.Context, id eventstore.AggregateID) ([]eventstore.Envelope, error) {
-	const retry = 20 * time.Millisecond
-	revision, err := s.log.Revision(ctx, id)
-	for err == nil {
-		var all []eventstore.Envelope
-		for e, lerr := range s.log.Load(ctx, id) {
-			if err = lerr; err != nil {
-				break
+// load yields all events of an aggregate, as the leader of the log knows them.
+func (s *Service) load(ctx context.Context, id eventstore.AggregateID) iter.Seq2[eventstore.Envelope, error] {
+	return func(yield func(eventstore.Envelope, error) bool) {
+		revision, err := s.log.Revision(ctx, id)
+		if err != nil {
+			yield(eventstore.Envelope{}, fmt.Errorf("read the events of %s: %w", id, err))
+			return
+		}
+		for e, err := range eventstore.LoadThrough(ctx, s.log, id, revision) {
+			if err != nil {
+				err = fmt.Errorf("read the events of %s: %w", id, err)
 			}
-			all = append(all, e)
+			if !yield(e, err) {
+				return
+			}
 		}
-		if err == nil && (revision == 0 || len(all) > 0 && all[len(all)-1].Position >= revision) {
-			return all, nil
-		}
-		if err == nil {
-			err = pause(ctx, retry)
-		}
-	}
-	return nil, fmt.Errorf("read the events of %s: %w", id, err)
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 
@@ -255,13 +238,11 @@ func (s *Service) past(ctx context.Context, q Query, from, until eventstore.Posi
 		return s.log.ReadApp(ctx, string(q.App), from, until)
 	}
 	return func(yield func(eventstore.Envelope, error) bool) {
-		all, err := s.trail(ctx, q.App, q.UserID)
-		if err != nil {
-			yield(eventstore.Envelope{}, err)
-			return
-		}
-		for _, e := range all {
-			if e.Position >= from && e.Position <= until && !yield(e, nil) {
+		for e, err := range s.trail(ctx, q.App, q.UserID) {
+			switch {
+			case err == nil && e.Position < from:
+				continue
+			case err == nil && e.Position > until, !yield(e, err):
 				return
 			}
 		}
