@@ -326,14 +326,26 @@ func TestEventsAreReadBetweenMomentsFilteredAndFollowed(t *testing.T) {
 		"of a type":            {audit.Query{Types: []string{"account.deleted"}}, []eventstore.Position{third}},
 		"of a type as written": {audit.Query{Types: []string{"account.deleted.v1", "account.del"}}, []eventstore.Position{third}},
 		"of a type half named": {audit.Query{Types: []string{"account.deleted.v", "account.deleted.", "account.delete"}}, nil},
+		"until a time to come": {audit.Query{From: audit.Moment{Position: second}, Until: audit.Moment{Time: time.Now().Add(time.Hour)}}, []eventstore.Position{second, third}},
+		"from behind the end":  {audit.Query{From: audit.Moment{Position: third + 1}}, nil},
 		"of a time long ago":   {audit.Query{Until: audit.Moment{Time: time.Unix(1, 0)}}, nil},
 	} {
 		if got := positions(c.query); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
 	}
-	if _, err := r.Events(ctx, audit.Query{App: "shop", Until: audit.Moment{Position: third + 100}}); !errors.Is(err, audit.CodeFuture) {
-		t.Errorf("past the end: %v, want %s", err, audit.CodeFuture)
+	soon := audit.Moment{Time: time.Now().Add(time.Hour)}
+	for what, q := range map[string]audit.Query{
+		"until a position": {Until: audit.Moment{Position: third + 100}},
+		"from a position":  {From: audit.Moment{Position: third + 2}}, "from a time": {From: soon}, "followed from a time": {From: soon, Follow: true},
+	} {
+		q.App = "shop"
+		if _, err := r.Events(ctx, q); !errors.Is(err, audit.CodeFuture) {
+			t.Errorf("%s that is yet to come: %v, want %s", what, err, audit.CodeFuture)
+		}
+	}
+	if _, _, err := r.Account(ctx, "shop", "ann", soon); !errors.Is(err, audit.CodeFuture) {
+		t.Errorf("as of a time that is yet to come: %v, want %s", err, audit.CodeFuture)
 	}
 	if _, err := r.Events(ctx, audit.Query{App: "none", Follow: true}); !errors.Is(err, domain.CodeAppNotFound) {
 		t.Errorf("of no application: %v, want %s", err, domain.CodeAppNotFound)

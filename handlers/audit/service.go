@@ -34,15 +34,18 @@ type Decoder interface {
 type Service struct {
 	log     Log
 	decoder Decoder
+	now     func() time.Time
 }
 
 // New returns a service.
-func New(log Log, decoder Decoder) *Service { return &Service{log: log, decoder: decoder} }
+func New(log Log, decoder Decoder) *Service {
+	return &Service{log: log, decoder: decoder, now: time.Now}
+}
 
 // Codes of rejections.
 const (
 	CodeErased  domain.Code = "account_erased"  // what an account held then has been erased since
-	CodeFuture  domain.Code = "position_ahead"  // a position that the log has not reached
+	CodeFuture  domain.Code = "position_ahead"  // a position that the log has not reached, or a time that has not come
 	CodeNoEvent domain.Code = "account_unknown" // no event is about such an account
 )
 
@@ -55,24 +58,36 @@ type Moment struct {
 // IsZero tells whether it names nothing.
 func (m Moment) IsZero() bool { return m.Position == 0 && m.Time.IsZero() }
 
-// Resolve returns the position of a moment: of a time, that of the last event recorded at or before it. A position that the
-// log has not reached is a *domain.Rejection with CodeFuture.
+// Resolve returns the position of a moment: of a time, that of the last event recorded at or before it. A moment that is yet to come is a
+// *domain.Rejection with CodeFuture: what is true of it may change.
 func (s *Service) Resolve(ctx context.Context, m Moment) (eventstore.Position, error) {
 	if m.Position == 0 {
-		at, err := s.log.PositionAt(ctx, m.Time)
-		if err != nil {
-			return 0, fmt.Errorf("turn %s into a position: %w", m.Time.Format(time.RFC3339Nano), err)
-		}
-		return at, nil
+		return s.at(ctx, m.Time, m.Time)
 	}
 	last, err := s.log.Last(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("look at the end of the log: %w", err)
 	}
 	if m.Position > last {
-		return 0, &domain.Rejection{Code: CodeFuture, Detail: fmt.Sprintf("the log ends at position %d; %d is yet to come", last, m.Position)}
+		return 0, ahead(last, m.Position)
 	}
 	return m.Position, nil
+}
+
+// at returns the position of the last event recorded at or before a time, which must be near one that has come.
+func (s *Service) at(ctx context.Context, t, near time.Time) (eventstore.Position, error) {
+	if near.After(s.now()) {
+		return 0, &domain.Rejection{Code: CodeFuture, Detail: near.UTC().Format(time.RFC3339Nano) + " is yet to come"}
+	}
+	at, err := s.log.PositionAt(ctx, t)
+	if err != nil {
+		return 0, fmt.Errorf("turn %s into a position: %w", near.UTC().Format(time.RFC3339Nano), err)
+	}
+	return at, nil
+}
+
+func ahead(last, position eventstore.Position) error {
+	return &domain.Rejection{Code: CodeFuture, Detail: fmt.Sprintf("the log ends at position %d; %d is yet to come", last, position)}
 }
 
 // Account returns an account as it was at a moment, and the position that this is.
@@ -128,7 +143,7 @@ func (s *Service) load(ctx context.Context, id eventstore.AggregateID) iter.Seq2
 type Query struct {
 	App domain.AppID
 	All bool // those of all applications, the whole log; App and UserID must be empty
-	// From and Until are the first and the last position, from the beginning and to the present end when zero.
+	// From and Until are the first and the last position, from the beginning and to the present end when zero. A time for Until may be yet to come.
 	From, Until Moment
 	UserID      domain.UserID // only those of one account
 	Types       []string      // only those, with their version or without
@@ -206,26 +221,26 @@ func (s *Service) bounds(ctx context.Context, q Query) (from, until eventstore.P
 			{Field: "until", Code: domain.CodeBadValue, Detail: "leave it out to follow the events to come"},
 		}}
 	}
+	if until, err = s.log.Last(ctx); err != nil {
+		return 0, 0, fmt.Errorf("look at the end of the log: %w", err)
+	}
 	switch {
 	case q.From.IsZero():
 		from = 1
+	case q.From.Position > until+1: // the one behind the end is where a reader of all goes on
+		return 0, 0, ahead(until, q.From.Position)
 	case q.From.Position > 0:
 		from = q.From.Position
 	default: // the first at or after the time
-		before, err := s.log.PositionAt(ctx, q.From.Time.Add(-time.Nanosecond))
+		before, err := s.at(ctx, q.From.Time.Add(-time.Nanosecond), q.From.Time)
 		if err != nil {
-			return 0, 0, fmt.Errorf("turn %s into a position: %w", q.From.Time.Format(time.RFC3339Nano), err)
+			return 0, 0, err
 		}
 		from = before + 1
 	}
-	if q.Until.IsZero() {
-		until, err = s.log.Last(ctx)
-		if err != nil {
-			return 0, 0, fmt.Errorf("look at the end of the log: %w", err)
-		}
-		return from, until, nil
+	if q.Until.Position > 0 || !q.Until.Time.IsZero() && !q.Until.Time.After(s.now()) {
+		until, err = s.Resolve(ctx, q.Until)
 	}
-	until, err = s.Resolve(ctx, q.Until)
 	return from, until, err
 }
 

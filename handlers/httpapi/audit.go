@@ -161,7 +161,7 @@ func (h *Handler) readEvents(ctx context.Context, in *struct {
 
 // EventsParams tell which events are read.
 type EventsParams struct {
-	From   string `query:"from" doc:"The first position, or the time from which on; the beginning when left out"`
+	From   string `query:"from" doc:"The first position, or the time from which on, which must have come; the beginning when left out"`
 	Until  string `query:"until" doc:"The last position, or the time up to which; the present end when left out"`
 	Type   string `query:"type" doc:"Only events of these types, with or without their version, separated by commas"`
 	Follow bool   `query:"follow" doc:"And those to come, until the client goes"`
