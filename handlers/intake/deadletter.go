@@ -12,8 +12,9 @@ import (
 
 // DeadLetter is a message that was to be a command and could not be understood.
 type DeadLetter struct {
-	ID        uint64 // given by DeadLetters, growing
-	Time      time.Time
+	ID        uint64       // given by DeadLetters, growing
+	Time      time.Time    // when it was kept
+	Stored    time.Time    // when the command was taken in first, however often it was retried since
 	App       domain.AppID // empty when it names none
 	Verb      string       // as it was sent
 	CommandID string       // empty when it has none

@@ -211,7 +211,7 @@ func TestDeadLettersAreForOperatorsAlone(t *testing.T) {
 func TestDeadLettersOfADeletedAccountAreForgottenAndTheirCommandsRejected(t *testing.T) {
 	letter := func(id uint64, body string, at time.Time) intake.DeadLetter {
 		d := broken(id, fmt.Sprint("c", id))
-		d.Data, d.Time = []byte(body), at
+		d.Data, d.Stored, d.Time = []byte(body), at, now.Add(time.Minute) // it was kept behind the deletion
 		return d
 	}
 	w := withDead(t,
@@ -234,5 +234,46 @@ func TestDeadLettersOfADeletedAccountAreForgottenAndTheirCommandsRejected(t *tes
 	}
 	if o, there := w.outcomes[key(app, "c3")]; there {
 		t.Errorf("the command of a letter that is left is %+v", o)
+	}
+}
+
+func TestADeadLetterOfAnAccountThatWasDeletedBeforeItDiedIsForgottenAtOnce(t *testing.T) {
+	for _, c := range []struct {
+		what, body string
+		stored     time.Time
+		kept       bool
+	}{
+		{"of the account", `{"user_id": "gone", "nick": "Alice"}`, now.Add(-time.Second), false},
+		{"of the account, stored with the deletion", `{"user_id": "gone", "nick": "Alice"}`, now, false},
+		{"of whoever has the id now", `{"user_id": "gone", "nick": "Bob"}`, now.Add(time.Second), true},
+		{"of another", `{"user_id": "ann", "nick": "gone fishing"}`, now.Add(-time.Second), true},
+		{"of several", `{"user_ids": ["ann", "bob", "gone"]}`, now.Add(-time.Second), false},
+		{"that is no JSON", `{"user_id": "ann, "nick" "gone` + "\xff" + `" "gone"`, now.Add(-time.Second), false},
+		{"whose id is escaped", `{"user_id": "a\u003cb"}`, now.Add(-time.Second), false},
+		{"whose id has a quote", `{"user_id": "a\"b"}`, now.Add(-time.Second), false},
+		{"without anything", ``, now.Add(-time.Second), true},
+	} {
+		d := broken(1, "c1")
+		d.Data, d.Stored, d.Time = []byte(c.body), c.stored, now.Add(time.Minute)
+		w := withDead(t, d)
+		w.deleted = map[eventstore.AggregateID]time.Time{}
+		for _, user := range []string{"gone", "a<b", `a"b`} {
+			w.deleted[eventstore.Account(string(app), user)] = now
+		}
+		for range 2 {
+			if err := w.Buried(t.Context(), d); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if kept := len(w.dead) == 1; kept != c.kept {
+			t.Errorf("%s: it is kept: %t, want %t", c.what, kept, c.kept)
+		}
+		if o := w.outcomes[key(app, "c1")]; (o.Status == intake.Rejected) == c.kept {
+			t.Errorf("%s: the outcome of its command is %+v", c.what, o)
+		}
+		w.faults["Revision"] = eventstore.ErrUnavailable
+		if err := w.Buried(t.Context(), d); c.body != "" && !errors.Is(err, eventstore.ErrUnavailable) {
+			t.Errorf("%s: while the log is away: %v", c.what, err)
+		}
 	}
 }

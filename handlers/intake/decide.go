@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"rollcall/domain"
+	"rollcall/eventstore"
 	"rollcall/handlers/access"
 	"rollcall/handlers/command"
 	"rollcall/handlers/export"
@@ -65,6 +66,12 @@ type Senders interface {
 	Principal(ctx context.Context, tokenID string) (access.Principal, error)
 }
 
+// Log knows what has become of accounts, see eventstore.Store.
+type Log interface {
+	eventstore.Loader
+	Revision(ctx context.Context, id eventstore.AggregateID) (eventstore.Revision, error)
+}
+
 // Config tells what a Service works with. All members are needed but Now and Wrote.
 type Config struct {
 	Commands    Commands
@@ -72,6 +79,7 @@ type Config struct {
 	Senders     Senders
 	Outcomes    Outcomes
 	DeadLetters DeadLetters
+	Log         Log
 	Now         func() time.Time // time.Now
 	// Wrote is told of the position of each accepted command, so that whoever reads next reads it.
 	Wrote func(position uint64)
@@ -82,8 +90,8 @@ type Service struct{ cfg Config }
 
 // New returns a service.
 func New(cfg Config) (*Service, error) {
-	if cfg.Commands == nil || cfg.Exports == nil || cfg.Senders == nil || cfg.Outcomes == nil || cfg.DeadLetters == nil {
-		return nil, errors.New("intake needs Commands, Exports, Senders, Outcomes and DeadLetters")
+	if cfg.Commands == nil || cfg.Exports == nil || cfg.Senders == nil || cfg.Outcomes == nil || cfg.DeadLetters == nil || cfg.Log == nil {
+		return nil, errors.New("intake needs Commands, Exports, Senders, Outcomes, DeadLetters and Log")
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now

@@ -267,7 +267,7 @@ func TestAnOutcomeIsReadByIDAndAMissingOneIsARefusal(t *testing.T) {
 
 func TestAnIntakeNeedsAllThatItWorksWith(t *testing.T) {
 	w := given(t)
-	whole := intake.Config{Commands: w, Exports: orders{w}, Senders: senders{w}, Outcomes: w, DeadLetters: letters{w}}
+	whole := intake.Config{Commands: w, Exports: orders{w}, Senders: senders{w}, Outcomes: w, DeadLetters: letters{w}, Log: history{w}}
 	if _, err := intake.New(whole); err != nil {
 		t.Errorf("all that is needed: %v", err)
 	}
@@ -277,6 +277,7 @@ func TestAnIntakeNeedsAllThatItWorksWith(t *testing.T) {
 		"Senders":     func(c *intake.Config) { c.Senders = nil },
 		"Outcomes":    func(c *intake.Config) { c.Outcomes = nil },
 		"DeadLetters": func(c *intake.Config) { c.DeadLetters = nil },
+		"Log":         func(c *intake.Config) { c.Log = nil },
 	} {
 		cfg := whole
 		without(&cfg)

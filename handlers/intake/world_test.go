@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"reflect"
 	"slices"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"rollcall/domain"
+	"rollcall/eventstore"
+	"rollcall/eventstore/codec"
 	"rollcall/handlers/access"
 	"rollcall/handlers/command"
 	"rollcall/handlers/export"
@@ -42,6 +45,7 @@ type world struct {
 	calls    []string         // of Commands and Exports, in order
 	wrote    []uint64         // positions told
 	faults   map[string]error // by the name of a method, until taken back
+	deleted  map[eventstore.AggregateID]time.Time
 
 	// execute answers for Commands.
 	execute func(req command.Request, cmd domain.Command) (command.Result, error)
@@ -59,7 +63,7 @@ func given(t *testing.T, had ...intake.Outcome) *world {
 	}
 	var err error
 	w.Service, err = intake.New(intake.Config{
-		Commands: w, Exports: orders{w}, Senders: senders{w}, Outcomes: w, DeadLetters: letters{w},
+		Commands: w, Exports: orders{w}, Senders: senders{w}, Outcomes: w, DeadLetters: letters{w}, Log: history{w},
 		Now: func() time.Time { return now }, Wrote: func(position uint64) { w.wrote = append(w.wrote, position) },
 	})
 	if err != nil {
@@ -120,6 +124,24 @@ type orders struct{ *world }
 func (o orders) Order(_ context.Context, req export.Request, spec export.Spec) (export.Job, error) {
 	o.calls = append(o.calls, fmt.Sprintf("export %s of %s under %s by %s, correlated to %s, traced as %s", spec.Format, spec.App, req.ID, req.Actor, req.CorrelationID, req.TraceParent))
 	return export.Job{ID: "JOB", App: spec.App}, o.faults["Order"]
+}
+
+// history is an intake.Log of accounts that have been created, and of some that have been deleted.
+type history struct{ *world }
+
+func (h history) Revision(_ context.Context, id eventstore.AggregateID) (eventstore.Revision, error) {
+	if _, ok := h.deleted[id]; ok {
+		return 2, h.faults["Revision"]
+	}
+	return 0, h.faults["Revision"]
+}
+
+func (h history) Load(_ context.Context, id eventstore.AggregateID) iter.Seq2[eventstore.Envelope, error] {
+	return func(yield func(eventstore.Envelope, error) bool) {
+		if yield(eventstore.Envelope{Position: 1, Type: codec.TypeAccountCreated, Recorded: now.Add(-time.Hour)}, nil) {
+			yield(eventstore.Envelope{Position: 2, Type: codec.TypeAccountDeleted, Recorded: h.deleted[id]}, nil)
+		}
+	}
 }
 
 // senders are intake.Senders.

@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"rollcall/domain"
+	"rollcall/eventstore"
 	"rollcall/eventstore/storetest"
 	"rollcall/handlers/access"
 	"rollcall/handlers/command"
@@ -101,6 +102,13 @@ func (onlyProducer) Principal(context.Context, string) (access.Principal, error)
 	return access.Principal{TokenID: "01P", Name: "orders", Role: access.Producer, App: "demo"}, nil
 }
 
+// noLog is a log in which no account is.
+type noLog struct{ eventstore.Store }
+
+func (noLog) Revision(context.Context, eventstore.AggregateID) (eventstore.Revision, error) {
+	return 0, nil
+}
+
 // fleet is the way of commands over a cluster, with ingress, worker and producers on connections to different nodes.
 type fleet struct {
 	accounts
@@ -118,14 +126,14 @@ func newFleet(t *testing.T) *fleet {
 	f.outcomes = openOutcomes(t, all[0], 3)
 	dead, err := messaging.OpenDeadLetters(t.Context(), all[0], 3)
 	must(t, err)
-	decider, err := intake.New(intake.Config{Commands: f, Exports: noExports{}, Senders: onlyProducer{}, Outcomes: f.outcomes, DeadLetters: dead})
+	decider, err := intake.New(intake.Config{Commands: f, Exports: noExports{}, Senders: onlyProducer{}, Outcomes: f.outcomes, DeadLetters: dead, Log: noLog{}})
 	must(t, err)
 	ingress, err := messaging.NewIngress(all[1].Conn(), all[1], messaging.IngressConfig{Identify: func(nats.Header) (access.Principal, error) { return onlyProducer{}.Principal(t.Context(), "") }})
 	must(t, err)
 	run(t, ingress.Run)
 	run(t, func(ctx context.Context) error {
 		return messaging.RunCommands(ctx, all[0], messaging.CommandsConfig{
-			Decide: decider.Decide, Bury: decider.Bury, DeadLetters: dead, RetryAfter: 10 * time.Millisecond, MaxRetryAfter: time.Second,
+			Decide: decider.Decide, Bury: decider.Bury, Buried: decider.Buried, DeadLetters: dead, RetryAfter: 10 * time.Millisecond, MaxRetryAfter: time.Second,
 		})
 	})
 	return f

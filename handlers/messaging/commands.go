@@ -29,13 +29,15 @@ const commandAckWait = 3 * time.Second
 // off is delivered again, and decided once under its id.
 const commandCloseTimeout = 500 * time.Millisecond
 
-// CommandsConfig tells how the commands of the stream are worked on. All of Decide, Bury and
+// CommandsConfig tells how the commands of the stream are worked on. All of Decide, Bury, Buried and
 // DeadLetters are needed.
 type CommandsConfig struct {
 	// Decide decides a command, see intake.Service.
 	Decide func(ctx context.Context, c intake.Command) error
 	// Bury keeps that a command is dead, see intake.Service.
-	Bury        func(ctx context.Context, d intake.DeadLetter) error
+	Bury func(ctx context.Context, d intake.DeadLetter) error
+	// Buried is told of a dead letter once it is kept, see intake.Service. A command that it fails for is given again.
+	Buried      func(ctx context.Context, d intake.DeadLetter) error
 	DeadLetters *DeadLetters
 	// Concurrency is how many commands are decided at once: 1,024. Those that wait to be written to the log together
 	// share the write.
@@ -56,8 +58,8 @@ func OpenCommands(ctx context.Context, js jetstream.JetStream, replicas int, max
 // RunCommands decides the commands of the stream until ctx ends, and returns nil then. Commands on one account are decided in
 // the order of the stream, others side by side. One process at a time may run it.
 func RunCommands(ctx context.Context, js jetstream.JetStream, cfg CommandsConfig) error {
-	if cfg.Decide == nil || cfg.Bury == nil || cfg.DeadLetters == nil {
-		return errors.New("commands need Decide, Bury and DeadLetters")
+	if cfg.Decide == nil || cfg.Bury == nil || cfg.Buried == nil || cfg.DeadLetters == nil {
+		return errors.New("commands need Decide, Bury, Buried and DeadLetters")
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -67,7 +69,7 @@ func RunCommands(ctx context.Context, js jetstream.JetStream, cfg CommandsConfig
 	positive(&cfg.Concurrency, defaultConcurrency)
 	positive(&cfg.RetryAfter, retryAfter)
 	positive(&cfg.MaxRetryAfter, maxRetryAfter)
-	poison, err := middleware.PoisonQueueWithFilter(cfg.DeadLetters, StreamDead, func(err error) bool {
+	poison, err := middleware.PoisonQueueWithFilter(graveyard{cfg.DeadLetters, cfg.Buried}, StreamDead, func(err error) bool {
 		var u *intake.Unreadable
 		return errors.As(err, &u)
 	})
@@ -109,7 +111,7 @@ func (c CommandsConfig) bury(ctx context.Context, m *message.Message, r Received
 	}
 	m.Metadata.Set(headerDeadCode, string(u.Code))
 	d := intake.DeadLetter{
-		Time: r.Stored, App: cmd.App, Verb: string(cmd.Verb), CommandID: cmd.ID, Sender: cmd.Sender, Code: u.Code, Reason: u.Detail, Fields: u.Fields,
+		Stored: r.Stored, App: cmd.App, Verb: string(cmd.Verb), CommandID: cmd.ID, Sender: cmd.Sender, Code: u.Code, Reason: u.Detail, Fields: u.Fields,
 	}
 	if berr := c.Bury(ctx, d); berr != nil {
 		return berr

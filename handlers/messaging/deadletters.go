@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
@@ -16,17 +17,13 @@ import (
 	"rollcall/handlers/intake"
 )
 
-// DeadLetters keeps dead letters in their stream. It implements intake.DeadLetters, and watermill's message.Publisher for
-// the poison queue, which hands it messages of a Subscriber.
+// DeadLetters keeps dead letters in their stream. It implements intake.DeadLetters.
 type DeadLetters struct {
 	js     jetstream.JetStream
 	stream jetstream.Stream
 }
 
-var (
-	_ intake.DeadLetters = (*DeadLetters)(nil)
-	_ message.Publisher  = (*DeadLetters)(nil)
-)
+var _ intake.DeadLetters = (*DeadLetters)(nil)
 
 // OpenDeadLetters opens the stream DEAD, and creates it on the given number of servers where there is none; zero
 // replicas means one. ErrStream when it exists with another set-up.
@@ -38,33 +35,53 @@ func OpenDeadLetters(ctx context.Context, js jetstream.JetStream, replicas int) 
 	return &DeadLetters{js: js, stream: stream}, nil
 }
 
-// Publish keeps messages that were delivered by a Subscriber as dead letters, whole. The topic means nothing.
-func (d *DeadLetters) Publish(_ string, messages ...*message.Message) error {
-	for _, m := range messages {
-		r := ReceivedOf(m.Context())
-		app, _ := appAndVerb(r.Subject, commandPrefix)
-		dead := &nats.Msg{Subject: deadSubject(app), Data: m.Payload, Header: nats.Header{
-			headerDeadSubject: {r.Subject},
-			headerDeadCode:    {m.Metadata.Get(headerDeadCode)},
-			headerDeadReason:  {clipped(oneLine(m.Metadata.Get(middleware.ReasonForPoisonedKey)))},
-		}}
-		for name, values := range r.Header {
-			if !reserved(name) {
-				dead.Header[name] = values
-			}
+// keep keeps a message that was delivered by a Subscriber as a dead letter, whole. One that is kept already is not kept again.
+func (d *DeadLetters) keep(m *message.Message) (intake.DeadLetter, error) {
+	r := ReceivedOf(m.Context())
+	app, _ := appAndVerb(r.Subject, commandPrefix)
+	dead := &nats.Msg{Subject: deadSubject(app), Data: m.Payload, Header: nats.Header{}}
+	for name, values := range r.Header {
+		if !reserved(name) {
+			dead.Header[name] = values
 		}
-		ctx, cancel := context.WithTimeout(m.Context(), defaultTimeout)
-		_, err := d.js.PublishMsg(ctx, dead, jetstream.WithMsgID(fmt.Sprintf("%s-%d", r.Stream, r.Sequence)))
-		cancel()
+	}
+	dead.Header.Set(headerDeadSubject, r.Subject)
+	dead.Header.Set(headerDeadCode, m.Metadata.Get(headerDeadCode))
+	dead.Header.Set(headerDeadReason, clipped(oneLine(m.Metadata.Get(middleware.ReasonForPoisonedKey))))
+	if dead.Header.Get(headerStored) == "" { // it was dead before and is retried
+		dead.Header.Set(headerStored, r.Stored.UTC().Format(time.RFC3339Nano))
+	}
+	ctx, cancel := context.WithTimeout(m.Context(), defaultTimeout)
+	defer cancel()
+	ack, err := d.js.PublishMsg(ctx, dead, jetstream.WithMsgID(fmt.Sprintf("%s-%d", r.Stream, r.Sequence)))
+	if err != nil {
+		return intake.DeadLetter{}, fmt.Errorf("keep a dead letter of %s: %w", r.Subject, err)
+	}
+	return deadLetterOf(&jetstream.RawStreamMsg{Sequence: ack.Sequence, Time: time.Now(), Header: dead.Header, Data: dead.Data}), nil
+}
+
+// graveyard is the poison queue of watermill: it keeps messages as dead letters.
+type graveyard struct {
+	letters *DeadLetters
+	buried  func(ctx context.Context, d intake.DeadLetter) error
+}
+
+// Publish implements message.Publisher. The topic means nothing.
+func (g graveyard) Publish(_ string, messages ...*message.Message) error {
+	for _, m := range messages {
+		d, err := g.letters.keep(m)
+		if err == nil {
+			err = g.buried(m.Context(), d)
+		}
 		if err != nil {
-			return fmt.Errorf("keep a dead letter of %s: %w", r.Subject, err)
+			return err
 		}
 	}
 	return nil
 }
 
 // Close implements message.Publisher. There is nothing to close.
-func (d *DeadLetters) Close() error { return nil }
+func (graveyard) Close() error { return nil }
 
 // oneLine makes a text fit into a header.
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
@@ -133,6 +150,10 @@ func deadLetterOf(m *jetstream.RawStreamMsg) intake.DeadLetter {
 	}
 	if !l.App.Valid() {
 		l.App = ""
+	}
+	var err error
+	if l.Stored, err = time.Parse(time.RFC3339Nano, m.Header.Get(headerStored)); err != nil {
+		l.Stored = m.Time // of a version that did not note it
 	}
 	return l
 }

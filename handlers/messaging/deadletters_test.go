@@ -81,6 +81,43 @@ func TestAMessageThatIsNoCommandIsADeadLetterWholeWithTheReason(t *testing.T) {
 	eventually(t, "nothing waits", func() bool { return len(p.waiting(t)) == 0 })
 }
 
+func TestADeadLetterThatIsBuriedBehindTheDeletionOfItsAccountIsInNoFile(t *testing.T) {
+	p := newPlant(t, 0)
+	p.takeIn(t)
+	js, _ := p.producer(t)
+	execute := func(id string, cmd domain.Command) {
+		t.Helper()
+		_, err := p.commands.Execute(t.Context(), command.Request{ID: id, Actor: "test"}, cmd)
+		must(t, err)
+	}
+	execute("create", domain.CreateAccount{App: "demo", UserID: "gone"})
+	const private = "Alice Liddell"
+	send(t, js, order("edit", "early", `{"user_id": "gone", "nick": "`+private+`"}`))
+	execute("delete", domain.DeleteAccount{App: "demo", UserID: "gone"})
+	execute("again", domain.CreateAccount{App: "demo", UserID: "gone"})
+	send(t, js, order("edit", "late", `{"user_id": "gone", "nick": "of the next"}`))
+	p.work(t)
+	forgotten := func(id string) bool {
+		o, err := p.outcomes.Load(t.Context(), "demo", id)
+		return err == nil && o.Status == intake.Rejected && o.Code == intake.CodeDropped
+	}
+	eventually(t, "the command of before the deletion is forgotten", func() bool { return forgotten("early") })
+	left := p.letters(t, 1)
+	if left[0].CommandID != "late" || !left[0].Stored.Before(left[0].Time) {
+		t.Errorf("the dead letter that is left is %+v", left[0])
+	}
+	eventually(t, "what it held is in no file", func() bool { return filesWith(t, p.dir, private) == 0 })
+
+	// Whoever had the id next is deleted while their dead letter is being retried.
+	stored := left[0].Stored
+	execute("delete-again", domain.DeleteAccount{App: "demo", UserID: "gone"})
+	must(t, p.intake.Retry(t.Context(), operator, left[0].ID))
+	eventually(t, "the command that was retried is forgotten", func() bool { return forgotten("late") })
+	if left := p.letters(t, 0); len(left) > 0 {
+		t.Errorf("left of what was stored at %s are %+v", stored, left)
+	}
+}
+
 func TestAMessageOfNoApplicationOrVerbIsADeadLetterToo(t *testing.T) {
 	p := newPlant(t, 0)
 	p.work(t)
@@ -201,12 +238,12 @@ func TestARetryPutsTheMessageBackAsItWasSent(t *testing.T) {
 		}
 	}
 	for name := range after.Header {
-		if before.Header[name] == nil {
+		if before.Header[name] == nil && name != "Rollcall-Stored" { // which tells when it was sent
 			t.Errorf("the header %s is new", name)
 		}
 	}
 	p.work(t)
-	if again := p.letters(t, 1)[0]; again.ID <= d.ID || again.CommandID != "c1" {
+	if again := p.letters(t, 1)[0]; again.ID <= d.ID || again.CommandID != "c1" || !again.Stored.Equal(before.Time) {
 		t.Errorf("dead again it is %+v", again)
 	}
 }

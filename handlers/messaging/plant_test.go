@@ -69,7 +69,7 @@ func newPlant(t *testing.T, maxWaiting int64) *plant {
 	p.dead, err = messaging.OpenDeadLetters(t.Context(), p.js, 1)
 	must(t, err)
 	p.intake, err = intake.New(intake.Config{
-		Commands: p.commands, Exports: noExports{}, Senders: p.tokens, Outcomes: p.outcomes, DeadLetters: p.dead,
+		Commands: p.commands, Exports: noExports{}, Senders: p.tokens, Outcomes: p.outcomes, DeadLetters: p.dead, Log: p.store,
 	})
 	must(t, err)
 	_, err = p.commands.Execute(t.Context(), command.Request{ID: "app", Actor: "test"}, domain.CreateApp{App: "demo"})
@@ -152,7 +152,7 @@ func (p *plant) workBy(t *testing.T, decide func(context.Context, intake.Command
 	t.Helper()
 	return run(t, func(ctx context.Context) error {
 		return messaging.RunCommands(ctx, p.js, messaging.CommandsConfig{
-			Decide: decide, Bury: p.intake.Bury, DeadLetters: p.dead, RetryAfter: time.Millisecond, MaxRetryAfter: 10 * time.Millisecond,
+			Decide: decide, Bury: p.intake.Bury, Buried: p.intake.Buried, DeadLetters: p.dead, RetryAfter: time.Millisecond, MaxRetryAfter: 10 * time.Millisecond,
 		})
 	})
 }

@@ -28,6 +28,7 @@ const noApp = "_"
 const (
 	headerSender    = "Rollcall-Sender"     // id of the token
 	headerCommandID = "Rollcall-Command-Id" // what came as Nats-Msg-Id, whose meaning to the server is stream-wide
+	headerStored    = "Rollcall-Stored"     // when it was taken in first, in RFC 3339, of one that is a dead letter or was
 )
 
 // Headers of dead letters, besides those of the message that died.

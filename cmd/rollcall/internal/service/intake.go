@@ -41,7 +41,7 @@ func (s *Service) openIntake(ctx context.Context) error {
 		return err
 	}
 	s.intake, err = intake.New(intake.Config{
-		Commands: s.commands, Exports: s.exports, Senders: s.tokens, Outcomes: outcomes, DeadLetters: s.dead, Wrote: s.queries.Wrote,
+		Commands: s.commands, Exports: s.exports, Senders: s.tokens, Outcomes: outcomes, DeadLetters: s.dead, Log: s.store, Wrote: s.queries.Wrote,
 	})
 	return err
 }
@@ -50,7 +50,8 @@ func (s *Service) openIntake(ctx context.Context) error {
 func (s *Service) runIntake() error {
 	s.run("the worker of commands", s.asOne("commands", func(ctx context.Context) error {
 		return messaging.RunCommands(ctx, s.js, messaging.CommandsConfig{
-			Decide: s.metrics.decided(s.cfg.Tracing.Decide(s.intake.Decide)), Bury: s.metrics.bury(s.intake.Bury), DeadLetters: s.dead, Logger: s.logger,
+			Decide: s.metrics.decided(s.cfg.Tracing.Decide(s.intake.Decide)), Bury: s.metrics.bury(s.intake.Bury), Buried: s.intake.Buried,
+			DeadLetters: s.dead, Logger: s.logger,
 		})
 	}))
 	s.run("the removal of consumers of revoked tokens", s.removeConsumers)
