@@ -73,7 +73,7 @@ type AccountErased struct {
 	App       AppID
 	UserID    UserID
 	Deletion  uint64    // position of the deletion
-	DeletedAt time.Time // when it was asked for
+	DeletedAt time.Time // when the log took the deletion; in old records, when it was asked for
 	At        time.Time
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"math"
 	"slices"
 	"time"
 
@@ -50,20 +51,23 @@ func NewErasures(log ErasureLog, decoder Decoder, standings Standings) *Erasures
 type Erasure struct {
 	UserID    domain.UserID
 	Deletion  eventstore.Position
-	DeletedAt time.Time
+	DeletedAt time.Time           // as the log took it, like ErasedAt
 	Position  eventstore.Position // of the record that it is erased, zero while it is not
 	ErasedAt  time.Time           // zero while it is not
 	Remains   []string            // the places that may still hold something of it
 }
 
-// ErasurePlace is a place in a list of erasures: behind an erasure. The zero value is the beginning.
+// ErasurePlace is a place in a list of erasures. The zero value is the beginning.
 type ErasurePlace struct {
-	Position eventstore.Position // of the record, or of the deletion where that is pending
-	Pending  bool
+	Done    eventstore.Position // records up to it are in front of the place
+	Pending eventstore.Position // and so are pending deletions up to this one
 }
 
+// PendingErasures is the place in front of those that are pending.
+func PendingErasures() ErasurePlace { return ErasurePlace{Done: math.MaxInt64} }
+
 // ErasurePage is one page of a list of erasures: those that are done in the order of their records, then those that are pending in that
-// of their deletions.
+// of their deletions. One that is pending when a page is read, and done when the next is, is on the next unless it was on the first.
 type ErasurePage struct {
 	Erasures  []Erasure
 	More      bool
@@ -84,35 +88,35 @@ func (s *Erasures) List(ctx context.Context, app domain.AppID, after ErasurePlac
 	if p.Last, err = s.log.Last(ctx); err != nil {
 		return p, fmt.Errorf("look at the end of the log: %w", err)
 	}
-	if !after.Pending {
-		err = s.done(ctx, app, after.Position, limit+1, &p)
-		after = ErasurePlace{Pending: true}
-	}
-	if err == nil && len(p.Erasures) <= limit {
-		err = s.pending(ctx, app, after.Position, limit+1, &p)
+	if err = s.done(ctx, app, after, limit+1, &p); err == nil && len(p.Erasures) <= limit {
+		err = s.pending(ctx, app, after.Pending, limit+1, &p)
 	}
 	if err != nil {
 		return ErasurePage{}, fmt.Errorf("read the erasures of %s: %w", app, err)
 	}
 	if p.More = len(p.Erasures) > limit; p.More {
 		p.Erasures = p.Erasures[:limit]
-		last := p.Erasures[limit-1]
-		if p.Next = (ErasurePlace{Position: last.Position}); last.Position == 0 {
-			p.Next = ErasurePlace{Position: last.Deletion, Pending: true}
+		if last := p.Erasures[limit-1]; last.Position > 0 {
+			p.Next = ErasurePlace{Done: last.Position, Pending: after.Pending}
+		} else {
+			p.Next = ErasurePlace{Done: p.Last, Pending: last.Deletion}
 		}
 	}
 	return p, nil
 }
 
-// done adds what is recorded behind a position.
-func (s *Erasures) done(ctx context.Context, app domain.AppID, after eventstore.Position, most int, p *ErasurePage) error {
-	for env, err := range s.log.ReadErased(ctx, string(app), after+1, p.Last) {
+// done adds what is recorded behind a place, but for what was told to be pending before it.
+func (s *Erasures) done(ctx context.Context, app domain.AppID, after ErasurePlace, most int, p *ErasurePage) error {
+	for env, err := range s.log.ReadErased(ctx, string(app), after.Done+1, p.Last) {
 		if err != nil {
 			return err
 		}
 		e, err := s.recorded(ctx, env)
 		if err != nil {
 			return err
+		}
+		if e.Deletion <= after.Pending {
+			continue
 		}
 		e.Remains = remains(p.Standings, e.Deletion)
 		if p.Erasures = append(p.Erasures, e); len(p.Erasures) == most {
@@ -147,7 +151,7 @@ func (s *Erasures) pending(ctx context.Context, app domain.AppID, after eventsto
 			return err
 		case env.Type == codec.TypeAccountDeleted:
 			waiting = append(waiting, Erasure{
-				UserID: domain.UserID(env.Aggregate.Name), Deletion: env.Position, DeletedAt: env.Time, Remains: remains(p.Standings, env.Position),
+				UserID: domain.UserID(env.Aggregate.Name), Deletion: env.Position, DeletedAt: env.Recorded, Remains: remains(p.Standings, env.Position),
 			})
 		case env.Type == codec.TypeAccountErased:
 			e, err := s.recorded(ctx, env)

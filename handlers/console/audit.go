@@ -228,6 +228,6 @@ func (h *Handler) ledgerState(v *visit) (ledgerState, error) {
 }
 
 func (h *Handler) erasureState(v *visit) (erasureState, error) {
-	page, err := h.Erasures.List(v.r.Context(), v.app(), audit.ErasurePlace{Pending: true}, maxPending)
+	page, err := h.Erasures.List(v.r.Context(), v.app(), audit.PendingErasures(), maxPending)
 	return erasureState{App: v.app(), Pending: page.Erasures, More: page.More, Places: page.Standings, Last: page.Last}, err
 }

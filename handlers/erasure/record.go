@@ -83,7 +83,7 @@ func (l *Log) record(ctx context.Context, a Erased) error {
 			return nil, err
 		}
 		events, err := domain.Decide(state, domain.RecordErasure{
-			App: domain.AppID(a.App), UserID: domain.UserID(a.UserID), Deletion: uint64(a.Position()), DeletedAt: a.Deletion.Time, At: at,
+			App: domain.AppID(a.App), UserID: domain.UserID(a.UserID), Deletion: uint64(a.Position()), DeletedAt: a.Deletion.Recorded, At: at,
 		})
 		if err != nil {
 			return nil, err

@@ -173,9 +173,63 @@ func (r *rig) standings(context.Context) ([]audit.Standing, error) {
 	return []audit.Standing{{Place: audit.Keys, Through: r.erased}, {Place: "list", Waits: "a vacuum"}}, nil
 }
 
+// eraseDeletion records that the account whose deletion stands at a position is erased.
+func (r *rig) eraseDeletion(t *testing.T, id string, deletion eventstore.Position) {
+	t.Helper()
+	erased := erasure.Erased{App: "demo", UserID: id}
+	for e, err := range r.store.Read(t.Context(), deletion, deletion) {
+		must(t, err)
+		erased.KeyID, erased.Deletion = e.KeyID, e
+	}
+	must(t, erasure.NewLog(r.store, codec.New(nil)).Record(t.Context(), []erasure.Erased{erased}))
+}
+
+func TestWhatIsErasedBetweenTwoPagesIsOnOneOfThem(t *testing.T) {
+	r := newRig(t)
+	ids := []string{"a", "b", "c", "d", "e"}
+	deletions := make(map[string]eventstore.Position)
+	for _, id := range ids {
+		r.create(t, `{"user_id":"`+id+`","type":"normal"}`)
+		r.call(t, request{method: "DELETE", path: "/v1/apps/demo/accounts/" + id}).status(t, 204)
+		var err error
+		deletions[id], err = r.store.Last(t.Context())
+		must(t, err)
+	}
+	r.eraseDeletion(t, "a", deletions["a"])
+	var got []string
+	cursor := ""
+	for page := 0; ; page++ {
+		var p httpapi.ErasureList
+		r.call(t, request{method: "GET", path: "/v1/apps/demo/erasures?limit=1" + cursor}).status(t, 200).json(t, &p)
+		for _, e := range p.Erasures {
+			got = append(got, e.UserID+" "+e.State)
+			if e.DeletedAt.After(e.ErasedAt) && e.State == "erased" {
+				t.Errorf("it was erased before it was deleted: %+v", e)
+			}
+		}
+		switch page {
+		case 1: // b has been told to be pending
+			for _, id := range []string{"d", "b", "c"} {
+				r.eraseDeletion(t, id, deletions[id])
+			}
+		case 5:
+			t.Fatalf("the pages do not end: %q", got)
+		}
+		if p.NextCursor == "" {
+			break
+		}
+		cursor = "&cursor=" + p.NextCursor
+	}
+	if want := []string{"a erased", "b pending", "d erased", "c erased", "e pending"}; !slices.Equal(got, want) {
+		t.Errorf("the erasures are %q, want %q", got, want)
+	}
+	for _, wrong := range []string{"p1", "1-", "1-x", "-1", "9223372036854775808"} {
+		r.call(t, request{method: "GET", path: "/v1/apps/demo/erasures?cursor=" + wrong}).problem(t, 400, "invalid_cursor")
+	}
+}
+
 func TestErasuresArePagedThroughThoseThatAreDoneToThoseThatArePending(t *testing.T) {
 	r := newRig(t)
-	c := codec.New(nil)
 	for i, id := range []string{"a", "b", "c", "d"} {
 		r.create(t, `{"user_id":"`+id+`","type":"normal"}`)
 		r.call(t, request{method: "DELETE", path: "/v1/apps/demo/accounts/" + id}).status(t, 204)
@@ -184,12 +238,7 @@ func TestErasuresArePagedThroughThoseThatAreDoneToThoseThatArePending(t *testing
 		if i > 1 {
 			continue
 		}
-		erased := erasure.Erased{App: "demo", UserID: id}
-		for e, err := range r.store.Read(t.Context(), deletion, deletion) {
-			must(t, err)
-			erased.KeyID, erased.Deletion = e.KeyID, e
-		}
-		must(t, erasure.NewLog(r.store, c).Record(t.Context(), []erasure.Erased{erased}))
+		r.eraseDeletion(t, id, deletion)
 		if i == 0 {
 			r.erased = deletion // the checkpoint has not moved since
 		}

@@ -26,7 +26,7 @@ type Erasure struct {
 	UserID    string    `json:"user_id"`
 	State     string    `json:"state" enum:"erased,pending" doc:"erased: its key is destroyed and copies outside of the log are removed"`
 	Deletion  uint64    `json:"deletion" doc:"Position of the deletion"`
-	DeletedAt time.Time `json:"deleted_at"`
+	DeletedAt time.Time `json:"deleted_at" doc:"By the log's clock, as erased_at is"`
 	Position  uint64    `json:"position,omitempty" doc:"Position of the event account.erased, absent while it is pending"`
 	ErasedAt  time.Time `json:"erased_at,omitzero"`
 	Remains   []string  `json:"remains,omitempty" doc:"Places that may still hold something of it; see places"`
@@ -55,13 +55,34 @@ func (h *Handler) registerErasures() {
 	}
 	register(h, rule{action: access.Audit, scope: inApp}, huma.Operation{
 		OperationID: "list-erasures", Method: http.MethodGet, Path: "/v1/apps/{app}/erasures", Tags: []string{"Audit"},
-		Summary:     "List which deleted accounts are erased, and which are not yet",
-		Description: "Those that are done in the order in which they were recorded, then those that are pending in that of their deletions.",
+		Summary: "List which deleted accounts are erased, and which are not yet",
+		Description: "Those that are done in the order in which they were recorded, then those that are pending in that of their deletions. " +
+			"What is erased between two pages is on one of them.",
 	}, nil, h.listErasures)
 }
 
-// pendingMark begins a cursor behind a pending erasure.
-const pendingMark = "p"
+// erasureCursor writes a place in the list: the two positions, the second one where it is not zero.
+func erasureCursor(at audit.ErasurePlace) string {
+	text := strconv.FormatUint(uint64(at.Done), 10)
+	if at.Pending > 0 {
+		text += "-" + strconv.FormatUint(uint64(at.Pending), 10)
+	}
+	return text
+}
+
+// erasurePlace reads what erasureCursor wrote.
+func erasurePlace(cursor string) (audit.ErasurePlace, error) {
+	done, pending, two := strings.Cut(cursor, "-")
+	d, err := strconv.ParseUint(done, 10, 63)
+	p := uint64(0)
+	if err == nil && two {
+		p, err = strconv.ParseUint(pending, 10, 63)
+	}
+	if err != nil {
+		return audit.ErasurePlace{}, wire.Refuse(wire.CodeInvalidCursor, "the cursor is none that this list gave; begin without one")
+	}
+	return audit.ErasurePlace{Done: eventstore.Position(d), Pending: eventstore.Position(p)}, nil
+}
 
 func (h *Handler) listErasures(ctx context.Context, in *struct {
 	AppParam
@@ -71,12 +92,10 @@ func (h *Handler) listErasures(ctx context.Context, in *struct {
 }) (*erasuresOutput, error) {
 	var after audit.ErasurePlace
 	if in.Cursor != "" {
-		digits, pending := strings.CutPrefix(in.Cursor, pendingMark)
-		position, err := strconv.ParseUint(digits, 10, 63)
-		if err != nil {
-			return nil, wire.Refuse(wire.CodeInvalidCursor, "the cursor is none that this list gave; begin without one")
+		var err error
+		if after, err = erasurePlace(in.Cursor); err != nil {
+			return nil, err
 		}
-		after = audit.ErasurePlace{Position: eventstore.Position(position), Pending: pending}
 	}
 	page, err := h.Erasures.List(ctx, in.App, after, in.Limit)
 	if err != nil {
@@ -96,10 +115,7 @@ func (h *Handler) listErasures(ctx context.Context, in *struct {
 		out.Places[i] = ErasurePlace{Place: s.Place, Through: uint64(s.Through), Waits: s.Waits}
 	}
 	if page.More {
-		out.NextCursor = strconv.FormatUint(uint64(page.Next.Position), 10)
-		if page.Next.Pending {
-			out.NextCursor = pendingMark + out.NextCursor
-		}
+		out.NextCursor = erasureCursor(page.Next)
 	}
 	return &erasuresOutput{out}, nil
 }
