@@ -29,10 +29,13 @@ type Standing struct {
 	Waits   string // what it waits for, for people; empty when there is nothing to say
 }
 
-// Keys is the place whose standing tells which deletions are erased: without its key, an account's data in the log is noise.
-const Keys = "keys"
+// Places that are among the standings.
+const (
+	Keys   = "keys"   // those of the accounts: without its key, an account's data in the log is noise
+	Copies = "copies" // files of exports and dead letters; when they are removed as well it is recorded that an account is erased
+)
 
-// Standings tells the standing of each place. Keys is among them.
+// Standings tells the standing of each place. Keys and Copies are among them.
 type Standings func(ctx context.Context) ([]Standing, error)
 
 // Erasures tells which deleted accounts are erased and which are not yet. It is safe for concurrent use.
@@ -141,9 +144,9 @@ func (s *Erasures) recorded(ctx context.Context, env eventstore.Envelope) (Erasu
 	}, nil
 }
 
-// pending adds deletions behind a position that are not recorded as erased. They are behind what the keys have come through.
+// pending adds deletions behind a position that are not recorded as erased. They are behind what the copies have come through.
 func (s *Erasures) pending(ctx context.Context, app domain.AppID, after eventstore.Position, most int, p *ErasurePage) error {
-	from := through(p.Standings, Keys) + 1
+	from := through(p.Standings, Copies) + 1
 	var waiting []Erasure
 	for env, err := range s.log.ReadApp(ctx, string(app), from, p.Last) {
 		switch {

@@ -3,13 +3,15 @@
 //
 // It owns the order in which that happens: the key first, then copies outside the log, then
 // the record in the log that it is done, then the checkpoint. It must never pass a deletion whose key is not destroyed, and never
-// append an event but that record.
+// append an event but that record. Keys wait for nobody: while the copies of one account cannot be removed, the keys of those deleted behind it
+// are destroyed all the same.
 package erasure
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"sync"
 	"time"
@@ -21,7 +23,7 @@ import (
 // ErrFenced means that events do not follow the reactor's checkpoint.
 var ErrFenced = errors.New("the events do not follow the checkpoint of erasure")
 
-// Keys destroys keys. When Destroy returns nil, nothing that was sealed with
+// Keys destroys keys. It is safe for concurrent use. When Destroy returns nil, nothing that was sealed with
 // the keys can be unsealed again. To destroy a key again is no error.
 type Keys interface {
 	Destroy(ctx context.Context, keyIDs ...string) error
@@ -60,14 +62,26 @@ type Forgetter interface {
 // the checkpoint is kept.
 const DefaultPersistEvery = 10_000
 
+// Deletions is the log that deletions are read from, see eventstore.Store.
+type Deletions interface {
+	Last(ctx context.Context) (eventstore.Position, error)
+	Read(ctx context.Context, from, until eventstore.Position) iter.Seq2[eventstore.Envelope, error]
+}
+
 // Options are optional settings of a Reactor. The zero value is useful.
 type Options struct {
-	// Forgetters are told, in this order, of accounts whose keys have been destroyed.
+	// Ahead is where deletions are looked for whose keys are to be destroyed while copies of others cannot be removed. Keys
+	// wait for copies when nil.
+	Ahead Deletions
+	// Erased is told how many accounts have been recorded as erased. Nobody is when nil.
+	Erased func(accounts int)
+	// Forgetters are told, in this order, of accounts whose keys have been destroyed, in another goroutine than that of Apply, which
+	// waits for it.
 	Forgetters []Forgetter
 	// PersistEvery is how many events may pass before the checkpoint is kept, DefaultPersistEvery
 	// by default. It bounds what is gone through again after a crash.
 	PersistEvery uint64
-	// Logger gets trouble with keeping the checkpoint. Nothing is logged when nil.
+	// Logger gets trouble with keeping the checkpoint and with destroying keys ahead. Nothing is logged when nil.
 	Logger *slog.Logger
 }
 
@@ -94,6 +108,8 @@ type Reactor struct {
 	loaded     bool
 	checkpoint eventstore.Position // all before and at it is erased
 	persisted  eventstore.Position // what checkpoints holds, at most checkpoint
+	ahead      eventstore.Position // keys of deletions up to it are destroyed, where it is behind checkpoint
+	stuck      bool                // what is to be done behind the checkpoint has failed and is repeated
 	kept       time.Time           // when; only Apply, Idle and Close use it
 }
 
@@ -104,6 +120,9 @@ const keepEvery = time.Second
 func New(keys Keys, records Records, checkpoints Checkpoints, opts Options) *Reactor {
 	if opts.PersistEvery == 0 {
 		opts.PersistEvery = DefaultPersistEvery
+	}
+	if opts.Erased == nil {
+		opts.Erased = func(int) {}
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
@@ -163,7 +182,7 @@ func (r *Reactor) Apply(ctx context.Context, from eventstore.Position, events []
 		return nil
 	}
 	erased := deletions(events)
-	if err := r.erase(ctx, erased); err != nil {
+	if err := r.erase(ctx, erased, events[len(events)-1].Position); err != nil {
 		return err
 	}
 	persisted, position := r.move(events[len(events)-1].Position)
@@ -187,22 +206,41 @@ func deletions(events []eventstore.Envelope) []Erased {
 	return erased
 }
 
-// erase destroys the keys of accounts, has the accounts forgotten and then records it.
-func (r *Reactor) erase(ctx context.Context, accounts []Erased) error {
+// erase destroys the keys of the accounts that are deleted in events up to a position, has the accounts forgotten and then records it.
+func (r *Reactor) erase(ctx context.Context, accounts []Erased, through eventstore.Position) error {
 	if len(accounts) == 0 {
 		return nil
 	}
+	err := r.destroy(ctx, accounts)
+	if err == nil {
+		r.reached(through)
+		err = r.whileAhead(ctx, func() error { return r.conclude(ctx, accounts) })
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stuck = err != nil
+	return err
+}
+
+// destroy destroys the keys of accounts.
+func (r *Reactor) destroy(ctx context.Context, accounts []Erased) error {
 	ids := make([]string, 0, len(accounts))
 	for _, a := range accounts {
 		if a.KeyID != "" {
 			ids = append(ids, a.KeyID)
 		}
 	}
-	if len(ids) > 0 {
-		if err := r.keys.Destroy(ctx, ids...); err != nil {
-			return fmt.Errorf("destroy the keys of %d deleted accounts: %w", len(ids), err)
-		}
+	if len(ids) == 0 {
+		return nil
 	}
+	if err := r.keys.Destroy(ctx, ids...); err != nil {
+		return fmt.Errorf("destroy the keys of %d deleted accounts: %w", len(ids), err)
+	}
+	return nil
+}
+
+// conclude has accounts forgotten whose keys are destroyed, and records it.
+func (r *Reactor) conclude(ctx context.Context, accounts []Erased) error {
 	for _, f := range r.opts.Forgetters {
 		if err := f.Forget(ctx, accounts); err != nil {
 			return fmt.Errorf("remove copies of %d deleted accounts: %w", len(accounts), err)
@@ -211,6 +249,7 @@ func (r *Reactor) erase(ctx context.Context, accounts []Erased) error {
 	if err := r.records.Record(ctx, accounts); err != nil {
 		return fmt.Errorf("record the erasure of %d deleted accounts: %w", len(accounts), err)
 	}
+	r.opts.Erased(len(accounts))
 	return nil
 }
 
@@ -231,7 +270,7 @@ func (r *Reactor) Close(ctx context.Context) error {
 	err := r.persist(ctx)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.checkpoint, r.persisted, r.loaded = 0, 0, false
+	r.checkpoint, r.persisted, r.ahead, r.stuck, r.loaded = 0, 0, 0, false, false
 	return err
 }
 

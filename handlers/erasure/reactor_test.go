@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"rollcall/eventstore"
@@ -16,17 +17,22 @@ import (
 // ledger stands where keys, copies and checkpoints are kept and notes what is
 // asked of it, in order. What real ones do is tested with a server in erase_test.go.
 type ledger struct {
+	mu         sync.Mutex
 	calls      []string
 	checkpoint uint64
 	fail       map[string]error // by the first word of a call
 }
 
 func (l *ledger) note(call string, args ...any) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.calls = append(l.calls, strings.TrimSpace(call+" "+fmt.Sprint(args...)))
 	return l.fail[call]
 }
 
 func (l *ledger) take() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	calls := l.calls
 	l.calls = nil
 	return calls

@@ -170,7 +170,7 @@ func TestEventsOfNoApplicationAreRefusedWhenTheyAreToBeFollowedToo(t *testing.T)
 }
 
 func (r *rig) standings(context.Context) ([]audit.Standing, error) {
-	return []audit.Standing{{Place: audit.Keys, Through: r.erased}, {Place: "list", Waits: "a vacuum"}}, nil
+	return []audit.Standing{{Place: audit.Copies, Through: r.erased}, {Place: "list", Waits: "a vacuum"}}, nil
 }
 
 // eraseDeletion records that the account whose deletion stands at a position is erased.
@@ -262,7 +262,7 @@ func TestErasuresArePagedThroughThoseThatAreDoneToThoseThatArePending(t *testing
 		}
 		cursor = "&cursor=" + page.NextCursor
 	}
-	if want := []string{"a erased list", "b erased keys+list", "c pending keys+list", "d pending keys+list"}; !slices.Equal(got, want) {
+	if want := []string{"a erased list", "b erased copies+list", "c pending copies+list", "d pending copies+list"}; !slices.Equal(got, want) {
 		t.Errorf("the erasures are %q, want %q", got, want)
 	}
 	r.call(t, request{method: "GET", path: path + "&cursor=q1", token: token}).problem(t, 400, "invalid_cursor")

@@ -34,7 +34,7 @@ type Erasure struct {
 
 // ErasurePlace is how far one place where personal data is kept has come with erasing it.
 type ErasurePlace struct {
-	Place   string `json:"place" doc:"keys: those of the accounts, without which the log holds nothing; list: the account list"`
+	Place   string `json:"place" doc:"keys: those of the accounts, without which the log holds nothing; copies: files of exports and dead letters; commands: the bodies of commands that were decided; list: the account list"`
 	Through uint64 `json:"through" doc:"Nothing of an account that was deleted at or before this position is left there"`
 	Waits   string `json:"waits,omitempty" doc:"What it waits for"`
 }

@@ -14,14 +14,24 @@ import (
 // listPlace is the account list among the places where personal data is kept.
 const listPlace = "list"
 
-// standings tells how far each place where personal data is kept has come with erasing that of deleted accounts. Exports, outcomes and
-// dead letters are no places of their own: they are dealt with before the position of the keys moves.
+// standings tells how far each place where personal data is kept has come with erasing that of deleted accounts. Outcomes are no place: they
+// hold none.
 func (s *Service) standings(ctx context.Context) ([]audit.Standing, error) {
-	keys, err := s.reactor.Checkpoint(ctx)
+	erased, err := s.reactor.Standing(ctx)
 	if err != nil {
 		return nil, err
 	}
-	all := []audit.Standing{{Place: audit.Keys, Through: keys}}
+	keys, copies := audit.Standing{Place: audit.Keys, Through: erased.Keys}, audit.Standing{Place: audit.Copies, Through: erased.Done}
+	if erased.Stuck {
+		copies.Waits = fmt.Sprintf("what was deleted behind position %d cannot be finished for now, such as while the store of exports does not answer; it is repeated, and the log of the service tells why", erased.Done)
+		if keys.Through == copies.Through {
+			keys.Waits = copies.Waits
+		}
+	}
+	if err := s.lookAtDecided(ctx); err != nil {
+		s.logger.DebugContext(ctx, "the queue of commands cannot be looked at", "error", err) // what is known is told
+	}
+	all := []audit.Standing{keys, copies, s.decided.standing()}
 	if list, ok := s.list.(*sqlite.List); ok {
 		return append(all, audit.Standing{Place: listPlace, Through: list.Erased()}), nil
 	}

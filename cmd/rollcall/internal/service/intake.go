@@ -55,6 +55,7 @@ func (s *Service) runIntake() error {
 		})
 	}))
 	s.run("the removal of consumers of revoked tokens", s.removeConsumers)
+	s.run("the look at decided commands", s.watchDecided)
 	if s.doorConn == nil {
 		return nil
 	}

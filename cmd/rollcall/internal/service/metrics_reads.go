@@ -5,7 +5,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"rollcall/handlers/erasure"
 	"rollcall/handlers/export"
 	"rollcall/projections"
 )
@@ -60,11 +59,8 @@ func (m *metrics) attempted(a export.Attempt) {
 	}
 }
 
-// Forget implements erasure.Forgetter: it counts accounts once they are erased.
-func (m *metrics) Forget(_ context.Context, accounts []erasure.Erased) error {
-	m.erased.Add(float64(len(accounts)))
-	return nil
-}
+// erase counts accounts once they are recorded as erased.
+func (m *metrics) erase(accounts int) { m.erased.Add(float64(accounts)) }
 
 // lead tells that this instance holds a lease while a part runs.
 func (m *metrics) lead(lease string, part func(context.Context) error) func(context.Context) error {

@@ -66,6 +66,7 @@ type Service struct {
 	operatorToken string
 	state         *messaging.State // how far what follows something has come
 	reactor       *erasure.Reactor
+	decided       decided
 	writes        writes
 	ledger        *ledger.Ledger
 	commands      *command.Service
@@ -164,7 +165,9 @@ func (s *Service) openState(ctx context.Context) (err error) {
 }
 
 func (s *Service) openErasure(context.Context) error {
-	s.reactor = erasure.New(s.keys, erasure.NewLog(s.store, s.codec), s.state, erasure.Options{Forgetters: []erasure.Forgetter{forgetter{s.exports}, deadLetterForgetter{s}, s.metrics}, Logger: s.logger})
+	s.reactor = erasure.New(s.keys, erasure.NewLog(s.store, s.codec), s.state, erasure.Options{
+		Forgetters: []erasure.Forgetter{forgetter{s.exports}, deadLetterForgetter{s}}, Ahead: s.store, Erased: s.metrics.erase, Logger: s.logger,
+	})
 	rest := func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 		defer cancel()
