@@ -56,6 +56,7 @@ var historyColumns = []column[client.HistoryEntry]{
 	{"type", func(e client.HistoryEntry) string { return e.Type }},
 	{"actor", func(e client.HistoryEntry) string { return e.Actor }},
 	{"command_id", func(e client.HistoryEntry) string { return e.CommandID }},
+	{"cause", func(e client.HistoryEntry) string { return e.CausationID }},
 	{"changes", changesText},
 }
 

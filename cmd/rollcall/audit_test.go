@@ -64,6 +64,11 @@ func TestAnAuditorLearnsWhoChangedAnAccountAndHowItWas(t *testing.T) {
 	storetest.Eventually(t, "nothing of it remains in the list", func() bool {
 		return len(lines(run(exitDone, "audit", "erasures", "--pending", "--output", "csv"))) == 1
 	})
+	// What led to a record of an erasure is the deletion.
+	table := lines(run(exitDone, "accounts", "history", "ann", "--output", "csv"))
+	if head, last := strings.Split(table[0], ","), strings.Split(table[len(table)-1], ","); len(last) < 6 || head[5] != "cause" || last[5] == "" || strings.Split(table[1], ",")[5] != "" {
+		t.Errorf("the causes in the history are\n%s", strings.Join(table, "\n"))
+	}
 	if out := run(exitDone, "accounts", "history", "ann"); !strings.Contains(out, "nickname: erased") || !strings.Contains(out, "account.erased") || len(lines(out)) != 5 {
 		t.Errorf("the history of an erased account is\n%s", out)
 	}

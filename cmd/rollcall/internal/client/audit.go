@@ -17,14 +17,16 @@ import (
 
 // HistoryEntry is one event in the history of an account.
 type HistoryEntry struct {
-	Position   uint64          `json:"position"`
-	Type       string          `json:"type"`
-	Time       time.Time       `json:"time"`
-	RecordedAt time.Time       `json:"recorded_at"`
-	Actor      string          `json:"actor"`
-	CommandID  string          `json:"command_id"`
-	Erased     bool            `json:"erased,omitempty"`
-	Changes    []HistoryChange `json:"changes"`
+	Position   uint64    `json:"position"`
+	Type       string    `json:"type"`
+	Time       time.Time `json:"time"`
+	RecordedAt time.Time `json:"recorded_at"`
+	Actor      string    `json:"actor"`
+	CommandID  string    `json:"command_id"`
+	// CausationID is of the command or event that led to the command, empty when there is none.
+	CausationID string          `json:"causation_id,omitempty"`
+	Erased      bool            `json:"erased,omitempty"`
+	Changes     []HistoryChange `json:"changes"`
 
 	Raw json.RawMessage `json:"-"` // the entry as the service wrote it
 }
