@@ -1,8 +1,10 @@
 package command
 
 import (
+	"context"
 	"hash/maphash"
 	"slices"
+	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
@@ -16,6 +18,8 @@ const (
 	// maxSeen bounds the commands of an aggregate that is remembered: each adds 8 bytes. One with more
 	// is loaded from the log each time.
 	maxSeen = 2048
+	// rememberFor is how long an account is remembered that no command was executed on here: another instance may have deleted it.
+	rememberFor = time.Minute
 )
 
 // snapshot is the state of one aggregate at a revision. It is never changed.
@@ -24,6 +28,7 @@ type snapshot struct {
 	revision eventstore.Revision
 	keyID    string   // the key of an account
 	seen     []uint64 // hashes of the ids of the commands that led here
+	kept     time.Time
 }
 
 // snapshots remembers the aggregates used last, so that a command on one of
@@ -59,7 +64,32 @@ func (s *snapshots) put(id eventstore.AggregateID, snap snapshot) {
 		s.recent.Remove(id) // a deleted account is not kept in memory
 		return
 	}
+	snap.kept = time.Now()
 	s.recent.Add(id, snap)
+}
+
+// forget forgets the accounts that were kept last before a time.
+func (s *snapshots) forget(before time.Time) {
+	for _, id := range s.recent.Keys() {
+		if snap, ok := s.recent.Peek(id); ok && id.Kind == eventstore.KindAccount && snap.kept.Before(before) {
+			s.recent.Remove(id) // of one that was kept again in between, a command reads the log
+		}
+	}
+}
+
+// Run forgets, until ctx ends, the accounts on which no command was executed for a while, so that what a deleted account held is not
+// in the memory of an instance that did not delete it. It returns nil. Without it, accounts are remembered until others take their place.
+func (s *Service) Run(ctx context.Context) error {
+	again := time.NewTicker(rememberFor / 4)
+	defer again.Stop()
+	for {
+		select {
+		case now := <-again.C:
+			s.snapshots.forget(now.Add(-rememberFor))
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 // after returns the snapshot that an event makes of snap.

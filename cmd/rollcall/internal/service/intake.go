@@ -56,6 +56,7 @@ func (s *Service) runIntake() error {
 	}))
 	s.run("the removal of consumers of revoked tokens", s.removeConsumers)
 	s.run("the look at decided commands", s.watchDecided)
+	s.run("forgetting of accounts that are not used", s.commands.Run)
 	if s.doorConn == nil {
 		return nil
 	}
