@@ -111,7 +111,7 @@ type auditReplayCmd struct {
 	User    string  `help:"Only the events of this account." placeholder:"USER-ID"`
 	Type    string  `help:"Only events of these types, separated by commas, such as account.deleted." placeholder:"TYPES"`
 	Follow  bool    `help:"And those to come, until interrupted."`
-	To      string  `help:"file:PATH, which goes on behind the last event that the file has, or nats:SUBJECT. Default: standard output." placeholder:"TARGET"`
+	To      string  `help:"file:PATH, which goes on behind the last event that the file has, or nats:SUBJECT, which is acknowledged where a stream takes it. Default: standard output." placeholder:"TARGET"`
 	NATS    string  `name:"nats" help:"Server of nats:SUBJECT. ROLLCALL_REPLAY_NATS_CREDS names a file with credentials." default:"nats://127.0.0.1:4222" placeholder:"URL"`
 	Rate    float64 `help:"At most so many events a second." placeholder:"N"`
 	AllApps bool    `help:"The events of all applications, the whole log; for operators."`
