@@ -47,6 +47,7 @@ type Listing struct {
 	Order  Order
 	Limit  int
 	Cursor string // of the page before, empty for the first page
+	AsOf   uint64 // the position that is shown, zero for the latest
 }
 
 // Page is one page of a list.

@@ -38,6 +38,7 @@ var rules = []rule{
 	{of: "projections", own: []string{"eventstore"}},
 	{of: "projections/accountlist", own: listImports},
 	{of: "projections/accountlist/listtest", own: append(listImports, "projections/accountlist"), other: []string{"github.com/oklog/ulid", "pgregory.net/rapid"}},
+	{of: "projections/accountlist/asof", own: append(listImports, "projections/accountlist", "projections/accountlist/sqlite")},
 	{of: "projections/accountlist/sqlite/...", own: append(listImports, "projections/accountlist"), other: []string{"zombiezen.com/go/sqlite", "modernc.org", "golang.org/x/text"}},
 	{of: "projections/accountlist/postgres/pglocal"},
 	{of: "projections/accountlist/postgres/pgtest", own: []string{"projections/accountlist/postgres/pglocal"}, other: []string{"github.com/jackc/pgx"}},

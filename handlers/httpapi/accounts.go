@@ -40,9 +40,11 @@ func (h *Handler) registerAccounts() {
 		OperationID: "create-account", Method: http.MethodPost, Path: collection, Tags: tags, DefaultStatus: http.StatusCreated,
 		Summary: "Create an account",
 	}, h.jsonBody(accountSchema(true), "application/json"), h.createAccount)
-	register(h, rule{action: access.ReadAccounts, scope: inApp}, huma.Operation{
+	register(h, rule{action: access.ReadAccounts, scope: inApp, or: access.Audit}, huma.Operation{
 		OperationID: "list-accounts", Method: http.MethodGet, Path: collection, Tags: tags,
-		Summary: "List accounts", Description: "A page at a time, by keyset: a page is not shifted by accounts that come or go before it.",
+		Summary: "List accounts", Description: "A page at a time, by keyset: a page is not shifted by accounts that come or go before it. " +
+			"With as_of it is the list as it was, which auditors may ask as well; accounts that were deleted since are in it, without what they held once that is erased. " +
+			"Such a list is built when it is asked for first: 503 not_caught_up tells how far it is, and is to be repeated.",
 	}, nil, h.listAccounts)
 	register(h, rule{action: access.ReadAccounts, scope: inApp, or: access.Audit}, huma.Operation{
 		OperationID: "get-account", Method: http.MethodGet, Path: item, Tags: tags,

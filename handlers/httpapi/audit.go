@@ -23,6 +23,7 @@ import (
 
 // Audit answers those who examine what happened, see audit.Service.
 type Audit interface {
+	Resolve(ctx context.Context, m audit.Moment) (eventstore.Position, error)
 	Account(ctx context.Context, app domain.AppID, id domain.UserID, at audit.Moment) (domain.Account, eventstore.Position, error)
 	History(ctx context.Context, app domain.AppID, id domain.UserID, p audit.Page) (entries []audit.Entry, more bool, err error)
 	Events(ctx context.Context, q audit.Query) (iter.Seq2[eventstore.Envelope, error], error)

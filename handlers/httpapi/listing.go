@@ -2,8 +2,12 @@ package httpapi
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	"rollcall/domain"
+	"rollcall/handlers/access"
+	"rollcall/handlers/audit"
 	"rollcall/handlers/wire"
 )
 
@@ -15,7 +19,8 @@ type listInput struct {
 	Sort   domain.Sort        `query:"sort" enum:"created_at,user_id,nickname" default:"created_at" doc:"What the list is ordered by"`
 	Order  domain.Order       `query:"order" enum:"asc,desc" default:"asc" doc:"The direction of the list"`
 	Limit  int                `query:"limit" minimum:"1" maximum:"1000" default:"50" doc:"Accounts on a page"`
-	Cursor string             `query:"cursor" doc:"next_cursor of the page before; sort, order, type and q must be the same"`
+	Cursor string             `query:"cursor" doc:"next_cursor of the page before; sort, order, type, q and as_of must be the same"`
+	AsOf   string             `query:"as_of" doc:"A time or a position: the list as it was then. min_position does not matter then"`
 }
 
 // AccountList is one page of a list of accounts.
@@ -33,9 +38,13 @@ type accountListOutput struct {
 }
 
 func (h *Handler) listAccounts(ctx context.Context, in *listInput) (*accountListOutput, error) {
+	asOf, err := h.listedAsOf(ctx, in)
+	if err != nil {
+		return nil, err
+	}
 	page, err := h.Queries.List(ctx, in.MinPosition, domain.Listing{
 		App: in.App, Filter: domain.Filter{Type: in.Type, Text: in.Text},
-		Sort: in.Sort, Order: in.Order, Limit: in.Limit, Cursor: in.Cursor,
+		Sort: in.Sort, Order: in.Order, Limit: in.Limit, Cursor: in.Cursor, AsOf: asOf,
 	})
 	if err != nil {
 		return nil, err
@@ -48,4 +57,26 @@ func (h *Handler) listAccounts(ctx context.Context, in *listInput) (*accountList
 		body.Accounts[i] = wire.AccountOf(a)
 	}
 	return &accountListOutput{Position: page.Position, Body: body}, nil
+}
+
+// listedAsOf returns the position that a list is to show, zero for the latest, unless the caller may not see it.
+func (h *Handler) listedAsOf(ctx context.Context, in *listInput) (uint64, error) {
+	if in.AsOf == "" {
+		return 0, callOf(ctx).principal.Authorize(access.ReadAccounts, string(in.App))
+	}
+	at, err := wire.MomentOf("as_of", in.AsOf)
+	if err != nil {
+		return 0, err
+	}
+	if h.Audit == nil {
+		return 0, wire.Invalid("the query", "as_of", domain.CodeBadValue, "is not served here")
+	}
+	if at.Time.After(time.Now()) { // its position would change from page to page
+		return 0, &domain.Rejection{Code: audit.CodeFuture, Detail: in.AsOf + " is yet to come"}
+	}
+	position, err := h.Audit.Resolve(ctx, at)
+	if err == nil && position == 0 {
+		err = &domain.Rejection{Code: domain.CodeAppNotFound, Detail: fmt.Sprintf("there was no application %q at %s, before the log begins", in.App, in.AsOf)}
+	}
+	return uint64(position), err
 }

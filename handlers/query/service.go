@@ -24,6 +24,20 @@ var ErrUnavailable = errors.New("the account list cannot be reached")
 // ErrHalted means, together with ErrNotCaughtUp, that the read model goes no further until an operator has seen to it.
 var ErrHalted = errors.New("the account list has halted")
 
+// UnreadyError is the ErrNotCaughtUp of a list as of an earlier position that is not there yet. What it says is for people.
+type UnreadyError struct{ Err error }
+
+func (e *UnreadyError) Error() string { return e.Err.Error() }
+
+// Unwrap returns ErrNotCaughtUp and the cause.
+func (e *UnreadyError) Unwrap() []error { return []error{ErrNotCaughtUp, e.Err} }
+
+// Past shows lists as of earlier positions.
+type Past interface {
+	// Page returns a page of the list as of the position l.AsOf, which the log has reached.
+	Page(ctx context.Context, l domain.Listing) (domain.Page, error)
+}
+
 // Reader is the read model. The position it returns is the one it shows.
 type Reader interface {
 	Page(ctx context.Context, l domain.Listing) (domain.Page, error)
@@ -40,6 +54,10 @@ type Options struct {
 	// OwnWrites bounds how long a read that asks for no position waits for what this instance has
 	// acknowledged, 1 s by default. After that it answers with what there is.
 	OwnWrites time.Duration
+	// Past shows lists as of earlier positions. They cannot be had when nil.
+	Past Past
+	// Unready tells whether an error of the past means that the same read succeeds later. None does by default.
+	Unready func(error) bool
 	// Passes tells whether an error of the reader means that it cannot be reached for now. None does by default.
 	Passes func(error) bool
 	// Halts tells whether an error of waiting means that the reader has halted before the position. None does by default.
@@ -69,6 +87,9 @@ func New(reader Reader, waitFor func(ctx context.Context, position uint64) error
 	if opts.Halts == nil {
 		opts.Halts = func(error) bool { return false }
 	}
+	if opts.Unready == nil {
+		opts.Unready = func(error) bool { return false }
+	}
 	return &Service{reader: reader, waitFor: waitFor, opts: opts}
 }
 
@@ -83,18 +104,34 @@ func (s *Service) Wrote(position uint64) {
 	}
 }
 
-// List returns a page of accounts at the position minimum or later. Errors:
+// List returns a page of accounts at the position minimum or later, or with l.AsOf at that position, whatever the minimum. Errors:
 // *domain.Rejection, ErrNotCaughtUp, ErrUnavailable, and those of the read model.
 func (s *Service) List(ctx context.Context, minimum uint64, l domain.Listing) (domain.Page, error) {
 	l, err := l.Normalize()
 	if err != nil {
 		return domain.Page{}, err
 	}
+	if l.AsOf != 0 {
+		return s.past(ctx, l)
+	}
 	if err := s.catchUp(ctx, minimum); err != nil {
 		return domain.Page{}, err
 	}
 	page, err := s.reader.Page(ctx, l)
 	return page, s.told(err)
+}
+
+// past returns a page of a list as it was. What the log says of a position never changes, so that there is nothing to wait for but the list.
+func (s *Service) past(ctx context.Context, l domain.Listing) (domain.Page, error) {
+	if s.opts.Past == nil {
+		const detail = "lists as of earlier positions are not served here"
+		return domain.Page{}, &domain.Rejection{Code: domain.CodeInvalid, Detail: detail, Fields: []domain.FieldError{{Field: "as_of", Code: domain.CodeBadValue, Detail: detail}}}
+	}
+	page, err := s.opts.Past.Page(ctx, l)
+	if err != nil && s.opts.Unready(err) {
+		return domain.Page{}, &UnreadyError{err}
+	}
+	return page, err
 }
 
 // Account returns one account and the position that it is shown at, which is minimum or later. Errors:

@@ -36,6 +36,7 @@ const (
 	CodeStopping        domain.Code = "stopping"
 	CodeListNotFound    domain.Code = "list_not_found"
 	CodeListInUse       domain.Code = "list_in_use"
+	CodeAsOfTooLarge    domain.Code = "as_of_too_large"
 	CodeMalformedRow    domain.Code = "malformed_row"
 	CodeConsumerExists  domain.Code = "consumer_exists"
 	CodeConsumerLimit   domain.Code = "consumer_limit_reached"
@@ -96,6 +97,7 @@ func NewCodes(commandID string) Codes {
 		{CodeListInUse, 409, "The account list is in use"},
 		{audit.CodeNoEvent, 404, "No event is about such an account"},
 		{audit.CodeErased, 410, "What the account held has been erased"},
+		{CodeAsOfTooLarge, 422, "There is no room for the list as it was"},
 		{audit.CodeFuture, 422, "The log has not reached that position"},
 		{CodeMethod, 405, "The path does not take this method"},
 		{CodeTimeout, 408, "The body did not arrive in time"},

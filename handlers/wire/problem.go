@@ -73,6 +73,9 @@ func (c Codes) Of(ctx context.Context, err error) (p *Problem, fault bool) {
 	if r, ok := errors.AsType[*domain.Rejection](err); ok {
 		return c.Rejected(r), false
 	}
+	if u, ok := errors.AsType[*query.UnreadyError](err); ok {
+		return c.Problem(CodeNotCaughtUp, u.Error()), false
+	}
 	switch {
 	case errors.Is(err, access.ErrForbidden):
 		return c.Problem(CodeForbidden, ForbiddenDetail(err)), false

@@ -57,6 +57,9 @@ func fingerprint(l domain.Listing) [fingerprintBytes]byte {
 		h.Write(binary.AppendUvarint(nil, uint64(len(s))))
 		h.Write([]byte(s))
 	}
+	if l.AsOf != 0 {
+		h.Write(binary.AppendUvarint(nil, l.AsOf))
+	}
 	return [fingerprintBytes]byte(h.Sum(nil))
 }
 
@@ -124,7 +127,7 @@ func (k *Key) readSort(sort domain.Sort, b []byte) bool {
 func clean(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
 
 func invalidCursor() error {
-	const detail = "take it unchanged from next_cursor of the page before, with the same type, q, sort and order; or leave it out to begin again"
+	const detail = "take it unchanged from next_cursor of the page before, with the same type, q, sort, order and as_of; or leave it out to begin again"
 	return &domain.Rejection{
 		Code:   CodeInvalidCursor,
 		Detail: "the cursor is broken or belongs to another list",

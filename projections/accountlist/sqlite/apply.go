@@ -24,34 +24,32 @@ var _ projections.Preparer = (*List)(nil)
 func (l *List) Prepare(ctx context.Context, events []eventstore.Envelope) projections.Prepared {
 	decoded, err := accountlist.Decode(ctx, l.codec, events)
 	return func(ctx context.Context, from eventstore.Position) error {
-		return l.apply(ctx, from, run{envelopes: events, events: decoded, rest: err})
+		if err := projections.CheckOrder(from, events); err != nil || len(events) == 0 {
+			return err
+		}
+		return l.apply(ctx, from, events[len(events)-1].Position, run{envelopes: events, events: decoded, rest: err})
 	}
 }
 
-// run is events that follow each other.
+// run is events in order.
 type run struct {
 	envelopes []eventstore.Envelope
 	events    []domain.Event
 	rest      error // why there are fewer events than envelopes
 }
 
-func (l *List) apply(ctx context.Context, from eventstore.Position, r run) error {
-	if err := projections.CheckOrder(from, r.envelopes); err != nil {
-		return err
-	}
-	if len(r.envelopes) == 0 {
-		return nil
-	}
+// apply applies events between two positions and moves the checkpoint from the one to the other.
+func (l *List) apply(ctx context.Context, from, to eventstore.Position, r run) error {
 	return l.write(ctx, func(conn *sqlite.Conn) error {
 		var b *batch
 		err := transact(conn, func() (err error) {
-			b, err = applyBatch(conn, from, r)
+			b, err = applyBatch(conn, from, to, r)
 			return err
 		})
 		if err != nil {
 			return fmt.Errorf("write the account list: %w", err)
 		}
-		l.eraseSoon(ctx, from, from+eventstore.Position(b.events), b.erased)
+		l.eraseSoon(ctx, from, to, b.erased)
 		return nil
 	})
 }
@@ -77,7 +75,7 @@ func transact(conn *sqlite.Conn, f func() error) error {
 }
 
 // applyBatch writes what the events lead to and moves the checkpoint.
-func applyBatch(conn *sqlite.Conn, from eventstore.Position, r run) (*batch, error) {
+func applyBatch(conn *sqlite.Conn, from, to eventstore.Position, r run) (*batch, error) {
 	checkpoint, err := count(conn, "SELECT checkpoint FROM progress")
 	if err != nil {
 		return nil, err
@@ -100,7 +98,7 @@ func applyBatch(conn *sqlite.Conn, from eventstore.Position, r run) (*batch, err
 	if err := b.flush(); err != nil {
 		return nil, err
 	}
-	return b, exec(conn, "UPDATE progress SET checkpoint = ?1", int64(from)+int64(b.events))
+	return b, exec(conn, "UPDATE progress SET checkpoint = ?1", int64(to))
 }
 
 // take takes in one event.
@@ -108,7 +106,6 @@ func (b *batch) take(event domain.Event, env *eventstore.Envelope) error {
 	if err := storable(env.Time); err != nil {
 		return impossible(env, err)
 	}
-	b.events++
 	switch e := event.(type) {
 	case domain.AppCreated:
 		return b.takeApp(e.App, event, env)

@@ -14,7 +14,6 @@ import (
 // an event needs them and written once, at the end.
 type batch struct {
 	conn     *sqlite.Conn
-	events   int
 	apps     map[domain.AppID]*appState
 	accounts map[accountKey]*accountState
 	order    []*accountState // in which they were touched

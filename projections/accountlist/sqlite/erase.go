@@ -88,7 +88,7 @@ func (l *List) eraseSoon(ctx context.Context, from, to eventstore.Position, dele
 	e := &l.erasure
 	e.applied(now, from, to, deleted)
 	l.erased.Store(uint64(e.clean.through))
-	if !e.due || e.at == 0 && (now.Before(e.after) || now.Before(e.rest)) {
+	if l.shape.erasesLater || !e.due || e.at == 0 && (now.Before(e.after) || now.Before(e.rest)) {
 		return
 	}
 	err := l.eraseTurn(ctx)

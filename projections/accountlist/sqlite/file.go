@@ -31,19 +31,19 @@ const (
 var errOtherVersion = errors.New("the file is of another version")
 
 // openWriter opens the writing connection of a file that has the tables of this version.
-func openWriter(ctx context.Context, path string) (*sqlite.Conn, error) {
-	conn, err := openFile(ctx, path)
+func openWriter(ctx context.Context, path string, sh shape) (*sqlite.Conn, error) {
+	conn, err := openFile(ctx, path, sh)
 	if !errors.Is(err, errOtherVersion) {
 		return conn, err
 	}
 	if err := removeFiles(path); err != nil {
 		return nil, err
 	}
-	return openFile(ctx, path)
+	return openFile(ctx, path, sh)
 }
 
 // openFile opens the file, or creates it with empty tables.
-func openFile(ctx context.Context, path string) (_ *sqlite.Conn, err error) {
+func openFile(ctx context.Context, path string, sh shape) (_ *sqlite.Conn, err error) {
 	conn, err := sqlite.OpenConn(path, sqlite.OpenReadWrite, sqlite.OpenCreate)
 	if err != nil {
 		return nil, err
@@ -62,7 +62,7 @@ func openFile(ctx context.Context, path string) (_ *sqlite.Conn, err error) {
 	}
 	err = pragmas(conn,
 		"journal_mode=WAL",
-		"synchronous=NORMAL",
+		"synchronous="+sh.synchronous,
 		"secure_delete=ON",
 		"temp_store=MEMORY",
 		fmt.Sprintf("cache_size=-%d", writerCacheKiB),
@@ -118,7 +118,7 @@ func createTables(conn *sqlite.Conn) error {
 func removeFiles(path string) error {
 	for _, suffix := range []string{"-wal", "-shm", ""} {
 		if err := os.Remove(path + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("remove the file of another version: %w", err)
+			return fmt.Errorf("remove the file: %w", err)
 		}
 	}
 	return nil

@@ -12,7 +12,7 @@ import (
 )
 
 func TestEveryPageComesFromAnIndexWithoutSorting(t *testing.T) {
-	conn, err := openWriter(t.Context(), filepath.Join(t.TempDir(), "list.db"))
+	conn, err := openWriter(t.Context(), filepath.Join(t.TempDir(), "list.db"), lasting)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,7 @@ import (
 func emptyFile(t *testing.T) (path string, pageSize int64) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "list.db")
-	conn, err := openWriter(t.Context(), path)
+	conn, err := openWriter(t.Context(), path, lasting)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,8 +30,6 @@ import (
 
 // Sizes of connections. Together the page caches stay below 64 MiB.
 const (
-	readers        = 8
-	scanners       = 4
 	writerCacheKiB = 32 << 10
 	readerCacheKiB = 2 << 10
 	// checkpointPages is how long the write-ahead log grows before a commit writes it
@@ -41,9 +39,20 @@ const (
 	busyTimeout = 5 * time.Second
 )
 
+// shape is what a list is to be like.
+type shape struct {
+	readers, scanners int    // connections
+	synchronous       string // see https://www.sqlite.org/pragma.html#pragma_synchronous
+	erasesLater       bool   // deleted text is erased when that is asked for
+}
+
+// lasting is a list that outlives its process.
+var lasting = shape{readers: 8, scanners: 4, synchronous: "NORMAL"}
+
 // List is the account list in an SQLite database. It is safe for concurrent use.
 type List struct {
 	path     string
+	shape    shape
 	codec    *codec.Codec
 	log      *slog.Logger
 	readers  *sqlitex.Pool
@@ -71,12 +80,16 @@ func WithLogger(log *slog.Logger) Option { return func(l *List) { l.log = log } 
 // is not an account list is refused; one that is damaged is projections.ErrBroken. The list
 // is to be closed. As long as it is open, nothing else in the process may open the file.
 func Open(ctx context.Context, path string, c *codec.Codec, opts ...Option) (*List, error) {
-	writer, err := openWriter(ctx, path)
+	return open(ctx, path, lasting, c, opts)
+}
+
+func open(ctx context.Context, path string, sh shape, c *codec.Codec, opts []Option) (*List, error) {
+	writer, err := openWriter(ctx, path, sh)
 	if err != nil {
 		return nil, fmt.Errorf("open the account list %s: %w", path, broken(path, err))
 	}
 	// What was deleted before a crash may not be erased yet.
-	l := &List{path: path, codec: c, log: slog.New(slog.DiscardHandler), writer: writer, erasure: erasure{due: true}}
+	l := &List{path: path, shape: sh, codec: c, log: slog.New(slog.DiscardHandler), writer: writer, erasure: erasure{due: true}}
 	for _, opt := range opts {
 		opt(l)
 	}
@@ -88,10 +101,10 @@ func Open(ctx context.Context, path string, c *codec.Codec, opts ...Option) (*Li
 
 // openRest opens what comes beside the writer.
 func (l *List) openRest() (err error) {
-	if l.readers, err = openReaders(l.path, readers); err != nil {
+	if l.readers, err = openReaders(l.path, l.shape.readers); err != nil {
 		return err
 	}
-	if l.scanners, err = openReaders(l.path, scanners); err != nil {
+	if l.scanners, err = openReaders(l.path, l.shape.scanners); err != nil {
 		return err
 	}
 	l.scrubber, err = openScrubber(l.path)

@@ -122,6 +122,7 @@ func (c Config) logFolder() string { return filepath.Join(c.Data, "log") }
 // listFile is the list's database. Nothing else in the process may open and close it: that would drop the
 // locks that SQLite holds on it.
 func (c Config) listFile() string      { return filepath.Join(c.Data, "list", "accounts.db") }
+func (c Config) pastFolder() string    { return filepath.Join(c.Data, "list", "asof") }
 func (c Config) linkKeyFile() string   { return filepath.Join(c.Data, "exports.key") }
 func (c Config) masterKeyFile() string { return filepath.Join(c.Data, "master.key") }
 

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"time"
 
+	"rollcall/domain"
+	"rollcall/handlers/erasure"
 	"rollcall/handlers/query"
 	"rollcall/projections"
 	"rollcall/projections/accountlist"
+	"rollcall/projections/accountlist/asof"
 	"rollcall/projections/accountlist/postgres"
 	"rollcall/projections/accountlist/sqlite"
 )
@@ -54,6 +57,33 @@ func (s *Service) openDB(ctx context.Context) (err error) {
 	return nil
 }
 
+// openPast makes ready for lists as of earlier positions, which are files of this instance wherever the live list is.
+func (s *Service) openPast(context.Context) (err error) {
+	s.past, err = asof.New(s.cfg.pastFolder(), s.store, s.codec, asof.Options{Logger: s.logger})
+	if err != nil {
+		return err
+	}
+	s.closing("the lists as of earlier positions", s.past.Close)
+	return nil
+}
+
+// pastForgetter has what deleted accounts held leave the lists as of earlier positions. Those of other instances hear of deletions by the log.
+type pastForgetter struct{ lists *asof.Lists }
+
+// Forget implements erasure.Forgetter.
+func (f pastForgetter) Forget(ctx context.Context, accounts []erasure.Erased) error {
+	deletions := make(map[domain.AppID][]asof.Deletion)
+	for _, a := range accounts {
+		app := domain.AppID(a.App)
+		deletions[app] = append(deletions[app], asof.Deletion{User: domain.UserID(a.UserID), Position: a.Position()})
+	}
+	var errs []error
+	for app, d := range deletions {
+		errs = append(errs, f.lists.Forget(ctx, app, d...))
+	}
+	return errors.Join(errs...)
+}
+
 // prepareDB returns when the list in PostgreSQL can be used, and tells whether it can before ctx ends.
 func (s *Service) prepareDB(ctx context.Context) bool {
 	for !s.db.Prepared() {
@@ -81,7 +111,9 @@ const prepareRetry = time.Second
 // reads returns what answers reads of the list.
 func (s *Service) reads() *query.Service {
 	return query.New(s.list, s.waitForList, query.Options{
-		Passes: func(err error) bool { return errors.Is(err, projections.ErrUnavailable) },
-		Halts:  func(err error) bool { return errors.Is(err, projections.ErrHalted) },
+		Past:    s.past,
+		Unready: func(err error) bool { _, ok := errors.AsType[*asof.UnreadyError](err); return ok },
+		Passes:  func(err error) bool { return errors.Is(err, projections.ErrUnavailable) },
+		Halts:   func(err error) bool { return errors.Is(err, projections.ErrHalted) },
 	})
 }

@@ -38,6 +38,7 @@ import (
 	"rollcall/handlers/webhook"
 	"rollcall/projections"
 	"rollcall/projections/accountlist"
+	"rollcall/projections/accountlist/asof"
 	"rollcall/projections/accountlist/postgres"
 )
 
@@ -59,7 +60,8 @@ type Service struct {
 	codec         *codec.Codec
 	list          accountlist.List
 	db            *postgres.DB // that the list is in, nil where it is a file
-	rebuilds      *rebuilds    // nil where the list is a file
+	past          *asof.Lists
+	rebuilds      *rebuilds // nil where the list is a file
 	tokens        *access.Service
 	consumers     *messaging.LogConsumers
 	ended         chan string // ids of tokens that have been revoked
@@ -114,7 +116,7 @@ func (s *Service) start(ctx context.Context) error {
 		return err
 	}
 	for _, step := range []func(context.Context) error{
-		s.startLog, s.openList, s.openTokens, s.openExports, s.openState, s.openWebhooks, s.openErasure, s.openIntake, s.checkPositions, s.openLedger, s.serve,
+		s.startLog, s.openList, s.openPast, s.openTokens, s.openExports, s.openState, s.openWebhooks, s.openErasure, s.openIntake, s.checkPositions, s.openLedger, s.serve,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -166,7 +168,7 @@ func (s *Service) openState(ctx context.Context) (err error) {
 
 func (s *Service) openErasure(context.Context) error {
 	s.reactor = erasure.New(s.keys, erasure.NewLog(s.store, s.codec), s.state, erasure.Options{
-		Forgetters: []erasure.Forgetter{forgetter{s.exports}, deadLetterForgetter{s}}, Ahead: s.store, Erased: s.metrics.erase, Logger: s.logger,
+		Forgetters: []erasure.Forgetter{forgetter{s.exports}, deadLetterForgetter{s}, pastForgetter{s.past}}, Ahead: s.store, Erased: s.metrics.erase, Logger: s.logger,
 	})
 	rest := func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
