@@ -1,6 +1,8 @@
 package asof_test
 
 import (
+	"flag"
+	"os"
 	"testing"
 	"time"
 
@@ -12,6 +14,14 @@ import (
 	"rollcall/projections/accountlist/asof"
 	"rollcall/projections/accountlist/listtest"
 )
+
+// TestMain has a few long histories drawn rather than many short ones: each position of each is a file.
+func TestMain(m *testing.M) {
+	if err := flag.Set("rapid.checks", "12"); err != nil { // before the command line is read
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
 
 func compare(l domain.Listing, a, b domain.Account) int {
 	c := accountlist.Compare(l.Sort, accountlist.KeyOf(a), accountlist.KeyOf(b))
@@ -61,6 +71,7 @@ func drawListing(t *rapid.T, app domain.AppID, position int) domain.Listing {
 }
 
 func TestTheListAsOfEveryPositionIsAFoldOfWhatWasBeforeIt(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		w := newWorld(t, asof.Options{Most: 1000})
 		defer func() {
@@ -69,7 +80,7 @@ func TestTheListAsOfEveryPositionIsAFoldOfWhatWasBeforeIt(t *testing.T) {
 			}
 		}()
 		exists := make(map[eventstore.AggregateID]bool)
-		for range rapid.IntRange(1, 12).Draw(rt, "events") {
+		for range rapid.IntRange(1, 25).Draw(rt, "events") {
 			w.happen(rt, exists)
 			if rapid.IntRange(0, 3).Draw(rt, "look") == 0 { // at a list that is there when accounts in it are deleted
 				w.check(rt, drawListing(rt, "one", rapid.IntRange(1, len(w.all())).Draw(rt, "position")))

@@ -118,11 +118,9 @@ func (e *list) at() eventstore.Position { return eventstore.Position(e.reached.L
 func (e *list) finish() error {
 	e.writes.Lock()
 	defer e.writes.Unlock()
-	// The key of an account that was deleted meanwhile may have been in memory a little longer.
-	if len(e.deleted) > 0 {
-		if err := e.file.Wipe(e.ctx, e.app, slices.Collect(maps.Keys(e.deleted))...); err != nil {
-			return err
-		}
+	// The key of an account that was deleted meanwhile, behind the position or before it, may have been in memory a little longer.
+	if err := e.file.Wipe(e.ctx, e.app, slices.Collect(maps.Keys(e.deleted))...); err != nil {
+		return err
 	}
 	e.deleted = nil
 	if err := e.file.Loaded(e.ctx); err != nil {

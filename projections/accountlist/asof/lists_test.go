@@ -123,6 +123,7 @@ func TestManyWhoAskForAListShareOne(t *testing.T) {
 func TestWhatADeletedAccountHeldLeavesAListThatIsThere(t *testing.T) {
 	for name, here := range map[string]bool{"that this instance erases": true, "that another one erases": false} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, asof.Options{})
 			w.fill(t, 2000)
 			at := w.last()
@@ -157,16 +158,18 @@ func TestWhatADeletedAccountHeldLeavesAListThatIsThere(t *testing.T) {
 func TestWhatADeletedAccountHeldIsNotInAListThatIsBeingBuilt(t *testing.T) {
 	for name, here := range map[string]bool{"this instance erases it": true, "another one erases it": false} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, asof.Options{Wait: 10 * time.Millisecond})
-			w.fill(t, 6000)
+			w.fill(t, 4300)
 			at := w.last()
 			deletion := w.add(t, domain.AccountDeleted{App: "app", UserID: user(9), At: listtest.Epoch}) // erased later than the list begins
 			w.add(t, listtest.NewAccount("app", user(9), "of another person", 0))
 			until := w.last()
 			arrived, on := make(chan struct{}), make(chan struct{})
-			arrive := sync.OnceFunc(func() { close(arrived) })
+			arrive, goOn := sync.OnceFunc(func() { close(arrived) }), sync.OnceFunc(func() { close(on) })
+			t.Cleanup(goOn)
 			w.reading = func(p eventstore.Position) error {
-				if p == 5000 {
+				if p == 4200 {
 					arrive()
 					<-on
 				}
@@ -176,12 +179,12 @@ func TestWhatADeletedAccountHeldIsNotInAListThatIsBeingBuilt(t *testing.T) {
 				t.Errorf("it is said that %s", said)
 			}
 			<-arrived
-			eventually(t, "the first part is loaded", func() bool { return len(w.leaks(t, secret(1230))) > 0 && len(w.leaks(t, secret(9))) > 0 })
-			if said := w.unready(t, until); !strings.Contains(said, "62 percent") {
+			eventually(t, "the first part is loaded", func() bool { return len(w.leaks(t, secret(1230))) > 0 })
+			if said := w.unready(t, until); !strings.Contains(said, "86 percent") {
 				t.Errorf("it is said that %s", said)
 			}
 			w.remove(t, 1230, here)
-			w.remove(t, 5500, here)
+			w.remove(t, 4250, here)
 			w.keys.destroy("key11") // of the one before
 			if here {
 				if err := w.Forget(t.Context(), "app", asof.Deletion{User: user(9), Position: deletion}); err != nil {
@@ -194,13 +197,13 @@ func TestWhatADeletedAccountHeldIsNotInAListThatIsBeingBuilt(t *testing.T) {
 					t.Errorf("while the list is being built the nickname %d is in %q", i, found)
 				}
 			}
-			close(on)
+			goOn()
 			eventually(t, "the list is there", func() bool {
 				_, err := w.Page(t.Context(), domain.Listing{App: "app", AsOf: until})
 				return err == nil
 			})
 			eventually(t, "the nicknames are in no file", func() bool {
-				return len(w.leaks(t, secret(1230)))+len(w.leaks(t, secret(5500)))+len(w.leaks(t, secret(9))) == 0
+				return len(w.leaks(t, secret(1230)))+len(w.leaks(t, secret(4250)))+len(w.leaks(t, secret(9))) == 0
 			})
 			if got := w.nickname(t, until, 9); got != "of another person" {
 				t.Errorf("the account that has the user id of one that was deleted is named %q", got)

@@ -61,8 +61,8 @@ func openFile(ctx context.Context, path string, sh shape) (_ *sqlite.Conn, err e
 		return nil, contextError(ctx, err)
 	}
 	err = pragmas(conn,
+		"synchronous="+sh.synchronous, // first, for to change the journal is to write
 		"journal_mode=WAL",
-		"synchronous="+sh.synchronous,
 		"secure_delete=ON",
 		"temp_store=MEMORY",
 		fmt.Sprintf("cache_size=-%d", writerCacheKiB),
