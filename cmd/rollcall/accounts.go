@@ -181,6 +181,7 @@ type accountListCmd struct {
 	Limit  int    `help:"Accounts a page, 1 to 1000." default:"50"`
 	Cursor string `help:"Go on behind an earlier page."`
 	All    bool   `help:"All pages."`
+	AsOf   string `name:"as-of" help:"The list as it was at a time, as in 2026-01-31T12:00:00Z, or a position." placeholder:"MOMENT"`
 }
 
 // Run prints one page or all of them.
@@ -199,9 +200,12 @@ func (c *accountListCmd) Run(ctx context.Context, r *remote, s *streams) error {
 	p := newPrinter(s, r.Output, columns)
 	var last client.Page
 	shown := 0
+	building := newProgress(s.err, "percent", 0)
 	for page, err := range api.Pages(ctx, app, client.Listing{
-		Type: c.Type, Text: c.Q, Sort: c.Sort, Order: c.Order, Limit: c.Limit, Cursor: c.Cursor,
+		Type: c.Type, Text: c.Q, Sort: c.Sort, Order: c.Order, Limit: c.Limit, Cursor: c.Cursor, AsOf: c.AsOf,
+		Waits: func(p *client.Problem) { building.say(p.Detail) },
 	}) {
+		building.end()
 		if err != nil {
 			return err
 		}

@@ -49,6 +49,13 @@ func TestAnAuditorLearnsWhoChangedAnAccountAndHowItWas(t *testing.T) {
 	run(exitRefused, "audit", "state", "nobody", "--as-of", whole(a.Revision))
 	run(exitRefused, "audit", "state", "ann", "--as-of", "999999")
 	run(exitRefused, "audit", "state", "ann", "--as-of", "yesterday")
+	listed := run(exitDone, "accounts", "list", "--as-of", whole(a.Revision-1), "--output", "json")
+	if listed != before {
+		t.Errorf("the list had %s, and the account was %s", listed, before)
+	}
+	run(exitRefused, "accounts", "list")
+	run(exitRefused, "accounts", "list", "--as-of", "999999")
+	run(exitRefused, "accounts", "list", "--as-of", "2000-01-01T00:00:00Z")
 	if err := api.DeleteAccount(t.Context(), "demo", "ann"); err != nil {
 		t.Fatal(err)
 	}
@@ -74,6 +81,9 @@ func TestAnAuditorLearnsWhoChangedAnAccountAndHowItWas(t *testing.T) {
 	}
 	if _, _, errs := rollcall(t, env, "", "audit", "state", "ann", "--as-of", whole(a.Revision)); !strings.Contains(errs, "account_erased") {
 		t.Errorf("an erased account: %s", errs)
+	}
+	if got := lines(run(exitDone, "accounts", "list", "--all", "--as-of", whole(a.Revision), "--output", "csv")); len(got) != 2 || !strings.HasPrefix(got[1], "ann,normal,") || strings.Contains(got[1], "앤") {
+		t.Errorf("the list that an erased account was in has %q", got)
 	}
 }
 

@@ -83,6 +83,20 @@ func (p *progress) tell(n int64) {
 	fmt.Fprint(p.w, "\r\x1b[K\x1b[?7l", bar, text, "\x1b[?7h") // what a narrow terminal has no room for is cut off
 }
 
+// say tells how far the work is in words of the service, if it is time to.
+func (p *progress) say(text string) {
+	now := p.now()
+	switch {
+	case now.Sub(p.told) < p.every:
+		return
+	case p.terminal:
+		fmt.Fprint(p.w, "\r\x1b[K\x1b[?7l", text, "\x1b[?7h")
+	default:
+		fmt.Fprintln(p.w, text)
+	}
+	p.told = now
+}
+
 // amount tells how much is done, of how much.
 func (p *progress) amount(n int64) string {
 	unit := " " + p.what

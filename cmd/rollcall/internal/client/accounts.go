@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"iter"
 	"net/http"
 	"net/url"
@@ -61,11 +62,15 @@ type Page struct {
 type Listing struct {
 	Type, Text, Sort, Order, Cursor string
 	Limit                           int
+	AsOf                            string // a time or a position, empty for now
+	// Waits is told by Pages why the service is not ready to show a list as of then, each time before it is asked again. Pages ends with
+	// the error when nil.
+	Waits func(*Problem)
 }
 
 func (l Listing) query() url.Values {
 	q := url.Values{}
-	for name, v := range map[string]string{"type": l.Type, "q": l.Text, "sort": l.Sort, "order": l.Order, "cursor": l.Cursor} {
+	for name, v := range map[string]string{"type": l.Type, "q": l.Text, "sort": l.Sort, "order": l.Order, "cursor": l.Cursor, "as_of": l.AsOf} {
 		if v != "" {
 			q.Set(name, v)
 		}
@@ -150,11 +155,29 @@ func (c *Client) Accounts(ctx context.Context, app string, l Listing) (Page, err
 func (c *Client) Pages(ctx context.Context, app string, l Listing) iter.Seq2[Page, error] {
 	return func(yield func(Page, error) bool) {
 		for {
-			p, err := c.Accounts(ctx, app, l)
+			p, err := c.awaited(ctx, app, l)
 			if !yield(p, err) || err != nil || p.NextCursor == "" {
 				return
 			}
 			l.Cursor = p.NextCursor
+		}
+	}
+}
+
+// awaited returns a page, once it is there.
+func (c *Client) awaited(ctx context.Context, app string, l Listing) (Page, error) {
+	const askAgain = 500 * time.Millisecond // the service has waited as well
+	for {
+		p, err := c.Accounts(ctx, app, l)
+		problem, ok := errors.AsType[*Problem](err)
+		if !ok || problem.Code != "not_caught_up" || l.AsOf == "" || l.Waits == nil {
+			return p, err
+		}
+		l.Waits(problem)
+		select {
+		case <-time.After(askAgain):
+		case <-ctx.Done():
+			return p, ctx.Err()
 		}
 	}
 }

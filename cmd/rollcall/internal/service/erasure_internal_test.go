@@ -208,6 +208,16 @@ func newSearched(t *testing.T) *searched {
 	return &searched{s, api, js}
 }
 
+// last returns the position of the latest event.
+func (s *searched) last(t *testing.T) uint64 {
+	t.Helper()
+	last, err := s.store.Last(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return uint64(last)
+}
+
 // send publishes a command and waits for what becomes of it.
 func (s *searched) send(t *testing.T, verb, id, body, want string) {
 	t.Helper()
@@ -287,8 +297,12 @@ func TestNothingOfAnErasedAccountIsInAnyFileOfTheDataFolder(t *testing.T) {
 			}
 		}
 	}
+	past := client.Listing{AsOf: strconv.FormatUint(s.last(t), 10)}
+	if page, err := s.api.Accounts(t.Context(), "demo", past); err != nil || len(page.Accounts) != 3 {
+		t.Fatalf("the list as of position %s has %+v, %v", past.AsOf, page, err)
+	}
 	before := search(t, s.Data(), needles)
-	for _, where := range []string{"list/", "exports/", "DEAD"} {
+	for _, where := range []string{"list/accounts.db", "list/asof/", "exports/", "DEAD"} {
 		if !slices.ContainsFunc(before, func(f string) bool { return strings.Contains(f, where) }) {
 			t.Errorf("before the deletion nothing is found in %s, but in %q", where, before)
 		}
@@ -305,6 +319,9 @@ func TestNothingOfAnErasedAccountIsInAnyFileOfTheDataFolder(t *testing.T) {
 	s.awaitErased(t, 2)
 	if found := search(t, s.Data(), needles); len(found) > 0 {
 		t.Errorf("after erasure there are\n%s", strings.Join(found, "\n"))
+	}
+	if page, err := s.api.Accounts(t.Context(), "demo", past); err != nil || len(page.Accounts) != 3 || page.Accounts[0].Nickname != "" {
+		t.Errorf("after erasure the list as of position %s has %+v, %v", past.AsOf, page, err)
 	}
 	for user, want := range map[string]int{"gone": 4, "commanded": 4} { // with the deletion and the erasure
 		n := 0
