@@ -6,8 +6,10 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"rollcall/domain"
+	"rollcall/handlers/access"
 	"rollcall/handlers/httpapi"
 	"rollcall/handlers/wire"
 )
@@ -176,6 +178,62 @@ func TestAListIsPagedFilteredAndOrdered(t *testing.T) {
 		t.Errorf("an empty list is %s", empty.body)
 	}
 	r.call(t, request{method: "GET", path: accounts + "?cursor=" + "bm9uc2Vuc2U"}).problem(t, 400, "invalid_cursor")
+}
+
+func TestTheListAsItWasIsPagedWhateverHappensSince(t *testing.T) {
+	r := newRig(t)
+	for i := range 5 {
+		r.create(t, fmt.Sprintf(`{"user_id":"u%d","type":"normal","nickname":"old %d"}`, i, i))
+	}
+	then := r.call(t, request{method: "GET", path: accounts + "/u4"}).status(t, 200).Header.Get("Rollcall-Position")
+	r.call(t, request{method: "PATCH", path: accounts + "/u0", body: `{"nickname":"new"}`}).status(t, 200)
+	r.create(t, `{"user_id":"u9","type":"normal"}`)
+	last, err := r.store.Last(t.Context())
+	must(t, err)
+	between := ""
+	for e, err := range r.store.Read(t.Context(), last, last) {
+		must(t, err)
+		between = e.Recorded.Format(time.RFC3339Nano)
+	}
+	r.call(t, request{method: "DELETE", path: accounts + "/u3"}).status(t, 204)
+	auditor := r.token(t, access.Auditor, "demo")
+	var page httpapi.AccountList
+	var seen []string
+	for cursor := ""; ; cursor = "&cursor=" + page.NextCursor {
+		page = httpapi.AccountList{}
+		a := r.call(t, request{method: "GET", path: accounts + "?sort=user_id&limit=2&as_of=" + then + cursor, token: auditor}).status(t, 200).json(t, &page)
+		if page.Total != 5 || fmt.Sprint(page.Position) != then || a.Header.Get("Rollcall-Position") != then {
+			t.Errorf("the page is %s", a.body)
+		}
+		for _, a := range page.Accounts {
+			seen = append(seen, string(a.UserID))
+		}
+		if page.NextCursor == "" {
+			break
+		}
+	}
+	if got := strings.Join(seen, " "); got != "u0 u1 u2 u3 u4" {
+		t.Errorf("then there were %s", got)
+	}
+	r.call(t, request{method: "GET", path: accounts + "?q=old+0&as_of=" + then}).status(t, 200).json(t, &page)
+	if page.Total != 1 {
+		t.Errorf("the old name is found %d times", page.Total)
+	}
+	var first httpapi.AccountList
+	r.call(t, request{method: "GET", path: accounts + "?limit=2&as_of=" + url.QueryEscape(between), token: auditor}).status(t, 200).json(t, &first)
+	if first.Total != 6 {
+		t.Errorf("before the deletion there were %d accounts", first.Total)
+	}
+	for _, q := range []string{"?limit=2&as_of=" + then, "?limit=2"} {
+		r.call(t, request{method: "GET", path: accounts + q + "&cursor=" + first.NextCursor}).problem(t, 400, "invalid_cursor")
+	}
+	r.call(t, request{method: "GET", path: fmt.Sprintf("%s?limit=2&as_of=%d&cursor=%s", accounts, first.Position, first.NextCursor)}).status(t, 200)
+
+	r.call(t, request{method: "GET", path: accounts + "?as_of=" + then, token: r.token(t, access.Viewer, "demo")}).status(t, 200)
+	r.call(t, request{method: "GET", path: accounts, token: auditor}).problem(t, 403, "forbidden")
+	r.call(t, request{method: "GET", path: accounts + "?as_of=" + then, token: r.token(t, access.Exporter, "demo")}).problem(t, 403, "forbidden")
+	r.call(t, request{method: "POST", path: "/v1/apps", body: `{"app":"later"}`}).status(t, 201)
+	r.call(t, request{method: "GET", path: "/v1/apps/later/accounts?as_of=" + then}).problem(t, 404, "app_not_found")
 }
 
 func TestAReadWaitsForItsPosition(t *testing.T) {

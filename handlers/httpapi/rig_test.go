@@ -31,6 +31,7 @@ import (
 	"rollcall/handlers/webhook"
 	"rollcall/handlers/wire"
 	"rollcall/projections"
+	"rollcall/projections/accountlist/asof"
 	"rollcall/projections/accountlist/sqlite"
 )
 
@@ -82,7 +83,7 @@ func newRig(t testing.TB, change ...func(*httpapi.Config)) *rig {
 	r := &rig{store: store, exports: newPlayedExports(), logged: &safeBuffer{}}
 	config := httpapi.Config{
 		Commands: command.New(store, c, keys, command.Options{}),
-		Queries:  newQueries(t, store, filepath.Join(dir, "list.db"), c),
+		Queries:  newQueries(t, store, dir, c),
 		Exports:  r.exports,
 		Webhooks: newWebhooks(t, js),
 		Audit:    audit.New(store, c),
@@ -122,8 +123,8 @@ func run(t testing.TB, f func(ctx context.Context) error) {
 	t.Cleanup(func() { cancel(); wg.Wait() })
 }
 
-func newQueries(t testing.TB, store eventstore.Store, path string, c *codec.Codec) *query.Service {
-	list, err := sqlite.Open(t.Context(), path, c)
+func newQueries(t testing.TB, store eventstore.Store, dir string, c *codec.Codec) *query.Service {
+	list, err := sqlite.Open(t.Context(), filepath.Join(dir, "list.db"), c)
 	must(t, err)
 	t.Cleanup(func() {
 		if err := list.Close(); err != nil {
@@ -135,7 +136,10 @@ func newQueries(t testing.TB, store eventstore.Store, path string, c *codec.Code
 	wait := func(ctx context.Context, position uint64) error {
 		return runner.WaitFor(ctx, eventstore.Position(position))
 	}
-	return query.New(list, wait, query.Options{Wait: 3 * time.Second, OwnWrites: time.Minute})
+	past, err := asof.New(filepath.Join(dir, "asof"), store, c, asof.Options{})
+	must(t, err)
+	t.Cleanup(func() { must(t, past.Close()) })
+	return query.New(list, wait, query.Options{Past: past, Wait: 3 * time.Second, OwnWrites: time.Minute})
 }
 
 // newWebhooks returns webhooks of public addresses, whose deliveries nobody makes.

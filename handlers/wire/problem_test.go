@@ -37,6 +37,7 @@ func TestAnErrorOfAUseCaseIsAProblem(t *testing.T) {
 		{nil, access.ErrUnavailable, wire.CodeUnavailable, 503, true},
 		{nil, eventstore.ErrUnknownOutcome, wire.CodeOutcomeUnknown, 503, false},
 		{nil, query.ErrNotCaughtUp, wire.CodeNotCaughtUp, 503, false},
+		{nil, &query.UnreadyError{Err: errors.New("it is being built")}, wire.CodeNotCaughtUp, 503, false},
 		{nil, eventstore.ErrConflict, wire.CodeUnavailable, 503, false},
 		{over, context.Canceled, wire.CodeClientGone, wire.StatusClientGone, false},
 		{late, context.DeadlineExceeded, wire.CodeClientGone, wire.StatusClientGone, false},
@@ -51,6 +52,9 @@ func TestAnErrorOfAUseCaseIsAProblem(t *testing.T) {
 		p, fault := codes.Of(c.ctx, fmt.Errorf("somewhere: %w", c.err))
 		if p.Code != c.code || p.Status != c.status || fault != c.fault || p.Type != "/docs#"+string(c.code) || p.Title == "" || p.Detail == "" {
 			t.Errorf("%v is %+v, a fault: %t; want %s %d %t", c.err, p, fault, c.code, c.status, c.fault)
+		}
+		if u, ok := errors.AsType[*query.UnreadyError](c.err); ok && p.Detail != u.Error() {
+			t.Errorf("the client is told %q, want %q", p.Detail, u)
 		}
 		if c.status == 500 && p.Detail != "the service failed; its log tells why" {
 			t.Errorf("the client is told %q", p.Detail)
