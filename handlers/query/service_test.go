@@ -109,3 +109,31 @@ func TestAListingIsCheckedBeforeItIsRead(t *testing.T) {
 		t.Errorf("%v, %+v", err, l.listing)
 	}
 }
+
+// past are lists that are not there until they have been asked for.
+type past struct{ asked []domain.Listing }
+
+var errBuilding = errors.New("it is being built")
+
+func (p *past) Page(_ context.Context, l domain.Listing) (domain.Page, error) {
+	if p.asked = append(p.asked, l); len(p.asked) == 1 {
+		return domain.Page{}, errBuilding
+	}
+	return domain.Page{Position: l.AsOf}, nil
+}
+
+func TestAListAsItWasIsReadWithoutWaitingForTheListOfNow(t *testing.T) {
+	l, p := &list{}, &past{}
+	s := query.New(l, l.waitFor, query.Options{Past: p, Unready: func(err error) bool { return errors.Is(err, errBuilding) }})
+	asOf := domain.Listing{App: "chat", AsOf: 7}
+	_, err := s.List(t.Context(), 9, asOf)
+	if unready, ok := errors.AsType[*query.UnreadyError](err); !ok || unready.Error() != errBuilding.Error() || !errors.Is(err, query.ErrNotCaughtUp) {
+		t.Errorf("while it is being built: %v", err)
+	}
+	if page, err := s.List(t.Context(), 9, asOf); err != nil || page.Position != 7 || l.asked != nil || p.asked[1].Limit != domain.DefaultListLimit {
+		t.Errorf("position %d of %+v, %v; waited for %v", page.Position, p.asked, err, l.asked)
+	}
+	if _, err := query.New(l, l.waitFor, query.Options{}).List(t.Context(), 0, asOf); !errors.Is(err, domain.CodeInvalid) {
+		t.Errorf("where there are no such lists: %v", err)
+	}
+}

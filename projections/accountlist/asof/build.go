@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"rollcall/domain"
 	"rollcall/eventstore"
 	"rollcall/projections/accountlist/sqlite"
 )
@@ -105,9 +104,8 @@ func (s *Lists) read(e *list) error {
 		if err := e.load(b.events, b.to); err != nil {
 			return err
 		}
-		if !s.makeRoom() {
-			return &domain.Rejection{Code: CodeTooLarge, Detail: fmt.Sprintf(
-				"the list of application %s as of position %d takes more than the %d MiB that there are for such lists", e.app, e.position, s.opts.Bytes>>20)}
+		if err := s.makeRoom(e); err != nil {
+			return err
 		}
 	}
 	return nil

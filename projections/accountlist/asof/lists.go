@@ -37,6 +37,7 @@ type Log interface {
 const (
 	DefaultMost  = 4
 	DefaultBytes = 8 << 30
+	DefaultSpare = 1 << 30
 	DefaultIdle  = 15 * time.Minute
 	DefaultWait  = 5 * time.Second
 )
@@ -64,6 +65,7 @@ func (e *UnreadyError) Error() string { return e.detail }
 type Options struct {
 	Most  int           // lists that are kept or built at a time, DefaultMost when zero
 	Bytes int64         // that their files take together, DefaultBytes when zero
+	Spare int64         // that are left on their disk, which others write to as well, DefaultSpare when zero
 	Idle  time.Duration // after which a list that nobody reads is thrown away, DefaultIdle when zero
 	Wait  time.Duration // that a read waits for a list to be built, DefaultWait when zero
 	// Logger is told of lists that are built and of trouble. Nothing is logged when nil.
@@ -98,6 +100,7 @@ type key struct {
 func New(folder string, log Log, c *codec.Codec, opts Options) (*Lists, error) {
 	opts.Most = cmp.Or(opts.Most, DefaultMost)
 	opts.Bytes = cmp.Or(opts.Bytes, DefaultBytes)
+	opts.Spare = cmp.Or(opts.Spare, DefaultSpare)
 	opts.Idle = cmp.Or(opts.Idle, DefaultIdle)
 	opts.Wait = cmp.Or(opts.Wait, DefaultWait)
 	if opts.Logger == nil {
@@ -316,22 +319,33 @@ func (s *Lists) drop(e *list) {
 	s.remove(e)
 }
 
-// makeRoom removes lists that nobody reads until all together take no more than they may, and tells whether that is so.
-func (s *Lists) makeRoom() bool {
+// makeRoom removes lists that nobody reads until all together take no more than they may and the disk has room. It returns a *domain.Rejection
+// when that is not enough for a list that is being built.
+func (s *Lists) makeRoom(e *list) error {
+	left, err := free(s.folder)
+	if err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for {
-		var sum int64
-		for _, e := range s.lists {
-			sum += e.bytes.Load()
-		}
-		if sum <= s.opts.Bytes {
-			return true
-		}
+	if left < s.opts.Spare && !s.evict() {
+		return &domain.Rejection{Code: CodeTooLarge, Detail: fmt.Sprintf("there is no room on the disk of the service for the list as of position %d", e.position)}
+	}
+	for s.bytes() > s.opts.Bytes {
 		if !s.evict() {
-			return false
+			return &domain.Rejection{Code: CodeTooLarge, Detail: fmt.Sprintf(
+				"the list of application %s as of position %d takes more than the %d MiB that there are for such lists", e.app, e.position, s.opts.Bytes>>20)}
 		}
 	}
+	return nil
+}
+
+// bytes returns how much room all lists take. The mutex is held.
+func (s *Lists) bytes() (sum int64) {
+	for _, e := range s.lists {
+		sum += e.bytes.Load()
+	}
+	return sum
 }
 
 // keep builds a list and keeps it until it is removed.

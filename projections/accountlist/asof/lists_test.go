@@ -358,6 +358,14 @@ func TestAListThatIsTooLargeIsRefusedAndLeavesNothing(t *testing.T) {
 	})
 }
 
+func TestADiskWithoutRoomIsLeftAlone(t *testing.T) {
+	w := newWorld(t, asof.Options{Spare: 1 << 60})
+	w.fill(t, 20)
+	if _, err := w.Page(t.Context(), domain.Listing{App: "app", AsOf: w.last()}); !errors.Is(err, asof.CodeTooLarge) {
+		t.Errorf("on a full disk: %v", err)
+	}
+}
+
 func TestNoFileOutlivesTheProcess(t *testing.T) {
 	w := newWorld(t, asof.Options{})
 	w.fill(t, 20)

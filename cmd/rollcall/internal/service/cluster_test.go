@@ -126,6 +126,18 @@ func TestInstancesOnAClusterServeOneLogAndTakeOverFromEachOther(t *testing.T) {
 	}
 }
 
+// nicknameAsOf returns the nickname that an account had at its revision, by the list as of then.
+func nicknameAsOf(t *testing.T, c *client.Client, a client.Account) string {
+	t.Helper()
+	for page, err := range c.Pages(t.Context(), "demo", client.Listing{Text: a.UserID, AsOf: fmt.Sprint(a.Revision), Waits: func(*client.Problem) {}}) {
+		if err != nil || len(page.Accounts) != 1 {
+			t.Fatalf("the list as of position %d has %+v: %v", a.Revision, page, err)
+		}
+		return page.Accounts[0].Nickname
+	}
+	return ""
+}
+
 func TestADeletedAccountIsErasedByWhicheverInstanceLeads(t *testing.T) {
 	d := storetest.RunDeployment(t)
 	first := start(t, clusterConfig(t, d))
@@ -139,8 +151,14 @@ func TestADeletedAccountIsErasedByWhicheverInstanceLeads(t *testing.T) {
 			readers = readers[1:]
 		}
 		user := fmt.Sprint("user", i)
-		if _, err := c.CreateAccount(t.Context(), "demo", map[string]any{"user_id": user, "nickname": "secret"}); err != nil {
+		a, err := c.CreateAccount(t.Context(), "demo", map[string]any{"user_id": user, "nickname": "secret"})
+		if err != nil {
 			t.Fatal(err)
+		}
+		for _, reader := range readers {
+			if got := nicknameAsOf(t, reader, a); got != "secret" {
+				t.Errorf("as of its creation the account is named %q", got)
+			}
 		}
 		if err := c.DeleteAccount(t.Context(), "demo", user); err != nil {
 			t.Fatal(err)
@@ -159,6 +177,7 @@ func TestADeletedAccountIsErasedByWhicheverInstanceLeads(t *testing.T) {
 				t.Fatal("it has no history")
 				return false
 			})
+			storetest.Eventually(t, "the account has no name in the list as of its creation", func() bool { return nicknameAsOf(t, reader, a) == "" })
 		}
 	}
 }
