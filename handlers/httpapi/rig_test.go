@@ -136,7 +136,7 @@ func newQueries(t testing.TB, store eventstore.Store, dir string, c *codec.Codec
 	wait := func(ctx context.Context, position uint64) error {
 		return runner.WaitFor(ctx, eventstore.Position(position))
 	}
-	past, err := asof.New(filepath.Join(dir, "asof"), store, c, asof.Options{})
+	past, err := asof.New(filepath.Join(dir, "asof"), store, c, asof.Options{Wait: time.Minute})
 	must(t, err)
 	t.Cleanup(func() { must(t, past.Close()) })
 	return query.New(list, wait, query.Options{Past: past, Wait: 3 * time.Second, OwnWrites: time.Minute})

@@ -73,7 +73,7 @@ func drawListing(t *rapid.T, app domain.AppID, position int) domain.Listing {
 func TestTheListAsOfEveryPositionIsAFoldOfWhatWasBeforeIt(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
-		w := newWorld(t, asof.Options{Most: 1000})
+		w := newWorld(t, asof.Options{Most: 1000, Wait: patience})
 		defer func() {
 			if err := w.Close(); err != nil {
 				rt.Fatalf("close: %v", err)

@@ -19,6 +19,9 @@ import (
 	"rollcall/projections/accountlist/listtest"
 )
 
+// patience is how long a machine that has much to do may take.
+const patience = time.Minute
+
 // secret is the nickname of the account number i.
 func secret(i int) string { return fmt.Sprintf("SECRET-비밀-%06d-Ж", i) }
 
@@ -70,7 +73,7 @@ func (w *world) unready(t testing.TB, at uint64) string {
 // eventually waits until something holds.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("it never came to it that %s", what)
 		}
@@ -78,7 +81,7 @@ func eventually(t testing.TB, what string, holds func() bool) {
 }
 
 func TestACursorBelongsToOnePosition(t *testing.T) {
-	w := newWorld(t, asof.Options{})
+	w := newWorld(t, asof.Options{Wait: patience})
 	w.fill(t, 10)
 	first, err := w.Page(t.Context(), domain.Listing{App: "app", AsOf: 8, Limit: 2})
 	if err != nil || first.Next == "" {
@@ -100,7 +103,7 @@ func TestACursorBelongsToOnePosition(t *testing.T) {
 }
 
 func TestManyWhoAskForAListShareOne(t *testing.T) {
-	w := newWorld(t, asof.Options{})
+	w := newWorld(t, asof.Options{Wait: patience})
 	w.fill(t, 100)
 	var reads sync.Map // positions
 	twice := false
@@ -124,7 +127,7 @@ func TestWhatADeletedAccountHeldLeavesAListThatIsThere(t *testing.T) {
 	for name, here := range map[string]bool{"that this instance erases": true, "that another one erases": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, asof.Options{})
+			w := newWorld(t, asof.Options{Wait: patience})
 			w.fill(t, 2000)
 			at := w.last()
 			if got := w.nickname(t, at, 1230); got != secret(1230)+" anew" {
@@ -359,7 +362,7 @@ func TestAListThatIsTooLargeIsRefusedAndLeavesNothing(t *testing.T) {
 }
 
 func TestADiskWithoutRoomIsLeftAlone(t *testing.T) {
-	w := newWorld(t, asof.Options{Spare: 1 << 60})
+	w := newWorld(t, asof.Options{Spare: 1 << 60, Wait: patience})
 	w.fill(t, 20)
 	if _, err := w.Page(t.Context(), domain.Listing{App: "app", AsOf: w.last()}); !errors.Is(err, asof.CodeTooLarge) {
 		t.Errorf("on a full disk: %v", err)
@@ -367,7 +370,7 @@ func TestADiskWithoutRoomIsLeftAlone(t *testing.T) {
 }
 
 func TestNoFileOutlivesTheProcess(t *testing.T) {
-	w := newWorld(t, asof.Options{})
+	w := newWorld(t, asof.Options{Wait: patience})
 	w.fill(t, 20)
 	w.check(t, domain.Listing{App: "app", AsOf: 9, Limit: 5})
 	for _, name := range w.files(t) {
@@ -391,7 +394,7 @@ func TestNoFileOutlivesTheProcess(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(w.folder, "7.db-wal"), []byte("left"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w.open(t, asof.Options{})
+	w.open(t, asof.Options{Wait: patience})
 	if names := w.files(t); len(names) > 0 {
 		t.Errorf("after a start there are %q", names)
 	}

@@ -297,9 +297,11 @@ func TestNothingOfAnErasedAccountIsInAnyFileOfTheDataFolder(t *testing.T) {
 			}
 		}
 	}
-	past := client.Listing{AsOf: strconv.FormatUint(s.last(t), 10)}
-	if page, err := s.api.Accounts(t.Context(), "demo", past); err != nil || len(page.Accounts) != 3 {
-		t.Fatalf("the list as of position %s has %+v, %v", past.AsOf, page, err)
+	past := client.Listing{AsOf: strconv.FormatUint(s.last(t), 10), Waits: func(*client.Problem) {}}
+	for page, err := range s.api.Pages(t.Context(), "demo", past) {
+		if err != nil || len(page.Accounts) != 3 {
+			t.Fatalf("the list as of position %s has %+v, %v", past.AsOf, page, err)
+		}
 	}
 	before := search(t, s.Data(), needles)
 	for _, where := range []string{"list/accounts.db", "list/asof/", "exports/", "DEAD"} {
