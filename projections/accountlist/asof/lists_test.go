@@ -306,6 +306,7 @@ func TestAListThatNobodyWaitsForIsBuiltNoFurther(t *testing.T) {
 		time.Sleep(20 * time.Second) // 70 for the first one
 		close(on)
 		w.check(t, domain.Listing{App: "app", AsOf: 10, Limit: 5})
+		synctest.Wait()
 		if len(w.files(t)) != 3 {
 			t.Errorf("there are %q", w.files(t))
 		}
