@@ -3,11 +3,9 @@ package httpapi
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"rollcall/domain"
 	"rollcall/handlers/access"
-	"rollcall/handlers/audit"
 	"rollcall/handlers/wire"
 )
 
@@ -70,9 +68,6 @@ func (h *Handler) listedAsOf(ctx context.Context, in *listInput) (uint64, error)
 	}
 	if h.Audit == nil {
 		return 0, wire.Invalid("the query", "as_of", domain.CodeBadValue, "is not served here")
-	}
-	if at.Time.After(time.Now()) { // its position would change from page to page
-		return 0, &domain.Rejection{Code: audit.CodeFuture, Detail: in.AsOf + " is yet to come"}
 	}
 	position, err := h.Audit.Resolve(ctx, at)
 	if err == nil && position == 0 {
