@@ -1,6 +1,7 @@
 // Forms in dialogs: what is wrong stands beside its field, bytes are counted as one types, pictures are shown before they are kept.
 
 import { fault, number, sentence, t } from './i18n.js';
+import { pictureOf } from './pictures.js';
 
 const utf8 = new TextEncoder();
 
@@ -34,13 +35,12 @@ function preview(form, face) {
   const show = () => {
     face.querySelector('img')?.remove();
     note.textContent = hint;
-    let url;
-    try { url = new URL(input.value); } catch { return; }
-    if (url.protocol !== 'https:' && url.protocol !== 'http:') return;
+    const address = pictureOf(input.value);
+    if (!address) return;
     const img = Object.assign(new Image(48, 48), { alt: '', referrerPolicy: 'no-referrer', decoding: 'async' });
     img.addEventListener('load', () => { note.textContent = t('form.picture_shown'); });
     img.addEventListener('error', () => { note.textContent = t('form.picture_failed'); });
-    img.src = url.href;
+    img.src = address;
     face.append(img);
   };
   input.addEventListener('input', () => { clearTimeout(timer); timer = setTimeout(show, 400); });

@@ -1,6 +1,7 @@
-// Small things that every page needs: messages that pass, words for screen readers, pictures that fail.
+// Small things that every page needs: messages that pass, words for screen readers, what the server rendered made ready.
 
 import { showTimes } from './i18n.js';
+import { showPictures } from './pictures.js';
 
 const toastLife = 5000;
 
@@ -25,17 +26,12 @@ export function announce(text) {
   requestAnimationFrame(() => { el.textContent = text; });
 }
 
-// settle makes what was rendered on the server ready: times in the reader's words, pictures that failed before anybody listened.
+// settle makes what was rendered on the server ready: times in the reader's words, and pictures.
 export function settle(root) {
   showTimes(root);
-  for (const img of root.querySelectorAll('.face img')) if (img.complete && !img.naturalWidth) img.remove();
+  showPictures(root);
   return root;
 }
-
-// A picture that cannot be shown leaves the letter below it.
-document.addEventListener('error', (event) => {
-  if (event.target.matches?.('.face img')) event.target.remove();
-}, true);
 
 // later returns a function that calls f once it has not been called for a while.
 export function later(f, milliseconds) {
