@@ -72,10 +72,10 @@ export class List extends EventTarget {
     }
   }
 
-  // fetch returns rows of accounts, as far as they are still there and the filter lets them through.
+  // fetch returns rows of accounts, as far as they are still there and the filter lets them through. Those of no accounts tell how many there are.
   async fetch(ids, minimum) {
     const q = this.query();
-    for (const id of ids) q.append('id', id);
+    for (const id of ids.length ? ids : ['']) q.append('id', id);
     q.set('min_position', minimum);
     return settle(await fragment(`${this.path}?${q}`));
   }
