@@ -15,6 +15,7 @@
 //	exports.go      the page of an application's exports, its jobs and the dialog that orders one
 //	import.go       the page that imports a file of accounts
 //	account.go      the page of an account: what it is, what it was, its history
+//	dotted.go       requests about accounts whose ids browsers take out of paths
 //	audit.go        the page of an application's events, and of the state of the ledger
 //	health.go       the page of the instance
 //	values.go       values of fields and events made ready for templates

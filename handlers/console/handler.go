@@ -45,6 +45,8 @@ type Config struct {
 	Ledger      Ledger
 	Erasures    Erasures
 	DeadLetters DeadLetters
+	// API returns the API under /v1, which takes sessions of the console. It is asked when a request comes, for the API leads here in turn.
+	API func() http.Handler
 	// Condition tells how the instance is.
 	Condition func(context.Context) Condition
 
@@ -90,7 +92,7 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect
 
 // New returns the console. It is an error to leave out what is needed.
 func New(c Config) (*Handler, error) {
-	if c.Queries == nil || c.Exports == nil || c.Tokens == nil || c.Log == nil || c.Audit == nil || c.Ledger == nil || c.Erasures == nil || c.DeadLetters == nil || c.Condition == nil {
+	if c.Queries == nil || c.Exports == nil || c.Tokens == nil || c.Log == nil || c.Audit == nil || c.Ledger == nil || c.Erasures == nil || c.DeadLetters == nil || c.API == nil || c.Condition == nil {
 		return nil, errors.New("console: something that it asks is missing; see Config")
 	}
 	if c.Logger == nil {
@@ -150,6 +152,8 @@ func (h *Handler) routes() {
 
 	h.page("GET /console/apps/{app}/accounts/{user_id}", h.accountPage, access.ReadAccounts, access.Audit)
 	h.page("GET /console/apps/{app}/account", h.accountPage, access.ReadAccounts, access.Audit) // of an id that no path can have
+	h.mux.HandleFunc("GET /console/apps/{app}/account/dotted", h.dotted)
+	h.mux.HandleFunc("PATCH /console/apps/{app}/account/dotted", h.dotted)
 	h.fragment("GET /console/apps/{app}/account/at", h.accountAt, access.ReadAccounts, access.Audit)
 	h.fragment("GET /console/apps/{app}/account/history", h.accountHistory, access.Audit)
 

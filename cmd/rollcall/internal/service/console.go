@@ -3,6 +3,7 @@ package service
 import (
 	"cmp"
 	"context"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -21,6 +22,7 @@ func (s *Service) openConsole() (err error) {
 	}
 	s.console, err = console.New(console.Config{
 		Queries: s.queries, Exports: s.exports, Tokens: s.tokens, Log: s.store, Audit: s.audit(), Ledger: proofs{s.ledger}, Erasures: s.erasures(), DeadLetters: s.intake,
+		API:       func() http.Handler { return s.api },
 		Condition: s.condition, Secret: secret,
 		Secure: strings.HasPrefix(s.cfg.PublicURL, "https:"), Version: s.cfg.Version, Logger: s.logger,
 	})

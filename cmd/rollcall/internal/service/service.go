@@ -80,6 +80,7 @@ type Service struct {
 	files         *files.Store
 	webhooks      *webhook.Service
 	console       *console.Handler
+	api           *httpapi.Handler
 	metrics       *metrics
 	observer      *observer
 	runners       []*projections.Runner // the first is that of the list
@@ -250,20 +251,20 @@ func (s *Service) serve(context.Context) error {
 	if err := s.openConsole(); err != nil {
 		return err
 	}
-	handler, err := s.handler()
-	if err != nil {
+	var err error
+	if s.api, err = s.handler(); err != nil {
 		return err
 	}
 	drain := func() {
 		s.console.Drain()
-		handler.Drain()
+		s.api.Drain()
 	}
 	if s.door != nil {
 		if err := s.door.Accept(); err != nil {
 			return fmt.Errorf("%w with --nats-listen", err)
 		}
 	}
-	s.web = serve(s.listener, s.metrics.around(s.cfg.Tracing.HTTP(handler, statusOf)), drain, s.logger)
+	s.web = serve(s.listener, s.metrics.around(s.cfg.Tracing.HTTP(s.api, statusOf)), drain, s.logger)
 	return nil
 }
 

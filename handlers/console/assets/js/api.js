@@ -57,4 +57,7 @@ export function newKey() {
 
 export const appPath = (app) => `/v1/apps/${encodeURIComponent(app)}`;
 
-export const accountPath = (app, id) => `${appPath(app)}/accounts/${encodeURIComponent(id)}`;
+// accountPath returns where an account is. . and .. would be lost on the way, however they are written.
+export const accountPath = (app, id) => (id === '.' || id === '..'
+  ? `/console/apps/${encodeURIComponent(app)}/account/dotted?${new URLSearchParams({ user_id: id })}`
+  : `${appPath(app)}/accounts/${encodeURIComponent(id)}`);
