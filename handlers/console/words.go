@@ -29,6 +29,9 @@ var markNames = map[rune]string{
 func pieces(s string) []piece {
 	s = strings.ToValidUTF8(s, "\ufffd")
 	if isPlain(s) {
+		if n := utf8.RuneCountInString(s); n > 0 && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.Is(unicode.Zs, r) }) {
+			return []piece{{Mark: fmt.Sprintf("SPACE×%d", n)}} // alone they are nothing to see, or to click
+		}
 		return []piece{{Text: s}}
 	}
 	var all []piece

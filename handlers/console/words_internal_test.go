@@ -20,6 +20,8 @@ func TestCharactersThatCannotBeSeenAreNamed(t *testing.T) {
 		"می\u200cخواهم":            {{Text: "می\u200cخواهم"}},
 		"bad \xff\u200b":           {{Text: "bad \ufffd"}, {Mark: "ZWSP"}},
 		"\u200d":                   {{Mark: "ZWJ"}},
+		"a b":                      {{Text: "a b"}},
+		"  \u3000":                 {{Mark: "SPACE×3"}},
 		"two\u00a0words":           {{Text: "two"}, {Mark: "NBSP"}, {Text: "words"}},
 		"\ufeff\u2060\u00ad\u180e": {{Mark: "BOM"}, {Mark: "WJ"}, {Mark: "SHY"}, {Mark: "U+180E"}},
 	} {

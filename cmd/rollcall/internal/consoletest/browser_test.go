@@ -306,7 +306,7 @@ func (p *page) axe(what, rules string) {
 	violations := eval[[]struct {
 		ID, Help string
 		Nodes    []struct{ HTML, FailureSummary string }
-	}](p, fmt.Sprintf(`axe.run(document.querySelector('dialog[open], [popover]:popover-open') ?? document, { resultTypes: ['violations'], runOnly: %s }).then((r) => r.violations)`, rules))
+	}](p, fmt.Sprintf(`axe.run([...document.querySelectorAll('dialog[open], [popover]:popover-open')].at(-1) ?? document, { resultTypes: ['violations'], runOnly: %s }).then((r) => r.violations)`, rules))
 	for _, v := range violations {
 		for _, n := range v.Nodes {
 			p.Errorf("axe on %s (%s): %s: %s\n%s\n%s", what, p.language.Tag, v.ID, v.Help, n.HTML, n.FailureSummary)

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/chromedp/cdproto/input"
 )
 
 // rowIDs is the ids that the list shows, as an expression.
@@ -146,6 +148,15 @@ func TestAnAccountIsCreatedAndErrorsStandBesideTheirFields(t *testing.T) {
 		p.click(".dialog-foot .primary")
 		p.untilText(`[data-fault="user_id"]`, p.text("error.account_exists"))
 		p.press("\x1b")
+		p.untilText("[role=alertdialog] h2", p.text("dialog.unsaved"))
+		p.accessible("the question before what was typed is lost")
+		p.shot("create-unsaved")
+		p.press("\x1b\x1b") // away with the question, and asked again
+		p.untilText("[role=alertdialog] h2", p.text("dialog.unsaved"))
+		p.press("\r")
+		p.until("what was typed is kept", `!document.querySelector("[role=alertdialog]") && document.activeElement.value === `+quote(id))
+		p.click("dialog[open] [data-close]")
+		p.click("[role=alertdialog] .danger")
 		p.until("the focus is back", `document.activeElement.id === "new-account"`)
 	})
 }
@@ -159,6 +170,11 @@ func TestEnterSendsTheFormOfADialog(t *testing.T) {
 		p.press("\r")
 		p.untilText(".toast", p.text("create.done", "user_id", "by-enter"))
 		p.until("the dialog is closed", `!document.querySelector("dialog[open]")`)
+		korean := input.DispatchKeyEventParams{Type: input.DispatchKeyEventTypeKeyDown, Key: "ㅜ", Code: "KeyN", WindowsVirtualKeyCode: 'N'}
+		p.run(command(input.DispatchKeyEvent, korean))
+		p.until("the key n does it with a Korean keyboard too", `document.querySelector("dialog[open] #f-user_id")`)
+		p.press("\x1b")
+		p.until("a dialog without anything typed closes at once", `!document.querySelector("dialog:not(#help)")`)
 		p.press("?")
 		p.click("#help .close")
 		p.until("the help is closed by its button", `!document.querySelector("dialog[open]")`)
@@ -298,6 +314,7 @@ func TestManyAccountsAreDeletedInBatchesWithTheirResults(t *testing.T) {
 		p.click("[data-finish]")
 		p.untilText(".empty h2", p.text("list.none"))
 		p.until("nothing that is gone is selected", `document.querySelector("#selection").hidden`)
+		p.until("the focus is on the page, whose button is gone", `document.activeElement.id === "main"`)
 	})
 }
 
@@ -317,6 +334,11 @@ func TestChangesShowLiveWithoutAJump(t *testing.T) {
 		p.untilText("#total", "32")
 		if after := p.get(top); after != before {
 			t.Errorf("a row jumped from %s to %s", before, after)
+		}
+		shared.call(t, http.MethodDelete, "/v1/apps/"+app+"/accounts/p0000022", nil)
+		p.untilText("#total", "31")
+		if got := p.get(`[...document.querySelectorAll("tr.changed:not([data-id=p0000020])")].map((tr) => tr.dataset.id)`); got != "" {
+			t.Errorf("rows are shown as changed when another is deleted: %s", got)
 		}
 		p.shot("live")
 		p.click("#news")

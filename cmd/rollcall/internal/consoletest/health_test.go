@@ -1,8 +1,8 @@
 package consoletest
 
 import (
+	"context"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -25,14 +25,14 @@ func (r *rig) bury(t testing.TB, app string, bodies ...string) {
 			t.Fatal(err)
 		}
 	}
-	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for ctx.Err() == nil {
 		if dead := r.call(t, "GET", "/v1/commands/dead?app="+app, nil)["commands"].([]any); len(dead) == len(bodies) {
 			return
 		}
-		if time.Now().After(end) {
-			t.Fatal("the messages are not buried")
-		}
 	}
+	t.Fatal("the messages are not buried")
 }
 
 func TestTheHealthOfTheServiceIsShownAndDeadLettersAreDealtWith(t *testing.T) {
@@ -51,7 +51,7 @@ func TestTheHealthOfTheServiceIsShownAndDeadLettersAreDealtWith(t *testing.T) {
 		p.shot("health-light")
 		mine := `[...document.querySelectorAll("[data-dead]")].filter((d) => d.textContent.includes(` + quote(app) + `))`
 		p.until("the dead letters are shown", mine+`.length === 2`)
-		p.do(`(` + mine + `)[0].querySelector("summary").click()`)
+		p.do(`(` + mine + `).find((d) => d.textContent.includes("<script>")).querySelector("summary").click()`)
 		p.untilText(".dead-data", "<script>alert(1)</script>")
 		p.do(`document.querySelector("#dead-title").scrollIntoView()`)
 		p.accessible("a dead letter")
@@ -75,6 +75,9 @@ func TestTheHealthOfTheServiceIsShownAndDeadLettersAreDealtWith(t *testing.T) {
 		p.accessible("the health on a phone")
 		if p.get(`document.documentElement.scrollWidth > innerWidth`) == "true" {
 			t.Error("the page is wider than a phone")
+		}
+		if narrow := p.get(`[...document.querySelectorAll(".plain tbody th")].filter((th) => th.clientWidth < 80).length`); narrow != "0" {
+			t.Errorf("%s names have no room on a phone", narrow)
 		}
 	})
 }

@@ -18,6 +18,7 @@ var hostile = []account{
 	{"user_id": "minjun", "nickname": "김민준", "gender": "male", "birthday": 19940317, "location": "서울", "self_signature": "안녕하세요 👋", "allow_type": "need_confirm", "level": 3, "msg_settings": 1},
 	{"user_id": "li.na", "nickname": "李娜"},
 	{"user_id": "no-name"},
+	{"user_id": "spaces", "nickname": "   "},
 	{"user_id": "boss", "nickname": "관리자", "type": "admin"},
 }
 

@@ -67,7 +67,7 @@ function shown(list) {
   if (!list.isFiltered) return { what: t('exports.scope_all') };
   const filter = {};
   for (const name of ['type', 'q']) if (q.has(name)) filter[name] = q.get(name);
-  return { filter, what: t('exports.scope_filtered', { total: list.total.textContent }) };
+  return { filter, what: t('exports.scope_filtered', { n: Number(list.rows.dataset.total), total: list.total.textContent }) };
 }
 
 // picked is some accounts, as the scope of an export.

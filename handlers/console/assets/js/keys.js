@@ -13,14 +13,18 @@ export function shortcut(names, label, act, { on = '*' } = {}) {
   shortcuts.push({ names: [names].flat(), label, act, on });
 }
 
+// keyOf returns the key as a keyboard of Latin letters has it: with the Korean input source of macOS the key n is ㅜ.
+const keyOf = ({ key, code }) => (/^[ㄱ-ㅣ]$/.test(key) && /^Key[A-Z]$/.test(code) ? code.slice(3).toLowerCase() : key);
+
 document.addEventListener('keydown', (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || !keysOn()) return;
   if (event.target.matches('input:not([type="checkbox"], [type="radio"]), textarea, select, [contenteditable]')) return;
   if (document.querySelector('dialog[open], [popover]:popover-open')) return;
-  const found = shortcuts.find((s) => s.names.includes(event.key) && event.target.matches(s.on));
+  const key = keyOf(event);
+  const found = shortcuts.find((s) => s.names.includes(key) && event.target.matches(s.on));
   if (!found) return;
   event.preventDefault();
-  found.act(event.key);
+  found.act(key);
 });
 
 // startHelp shows the shortcuts of the page in the dialog that ? opens.
