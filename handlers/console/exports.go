@@ -75,7 +75,9 @@ type jobView struct{ export.Job }
 func (j jobView) Live() bool { return !j.Status.Finished() }
 
 // Filtered tells whether a filter chose the accounts of the file.
-func (j jobView) Filtered() bool { return j.Spec.UserCount == 0 && !j.Spec.Filter.IsZero() }
+func (j jobView) Filtered() bool {
+	return j.Spec.UserCount == 0 && (!j.Spec.Filter.IsZero() || j.Searches())
+}
 
 // Version changes whenever what is shown of the job changes.
 func (j jobView) Version() string { return fmt.Sprint(j.Status, j.Progress, j.Error, j.SHA256) }

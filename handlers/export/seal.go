@@ -76,6 +76,9 @@ func (s *Service) unsealText(ctx context.Context, j Job) (Job, error) {
 	return j, nil
 }
 
+// Searches tells whether the job is of the accounts that hold a text, also when the job is over and the text is known no more.
+func (j Job) Searches() bool { return j.keyID != "" || j.Spec.Filter.Text != "" }
+
 // show reads a job from its events, with what its filter searches for.
 func (s *Service) show(ctx context.Context, app domain.AppID, id string) (Job, error) {
 	j, err := s.load(ctx, app, id)

@@ -48,7 +48,7 @@ func TestAccountsAreExportedWithProgressAndADownload(t *testing.T) {
 		p.click(`[name="type"][value="admin"] + span`)
 		p.until("only administrators are shown", rowIDs+` === "boss"`)
 		p.click("#export")
-		p.untilText("[data-scope]", p.text("exports.scope_filtered", "total", "1"))
+		p.untilText("[data-scope]", p.text("exports.scope_filtered", "n", 1, "total", "1"))
 		p.click("[data-go]")
 		p.untilText("dd[data-rows]", "1")
 		p.press("\x1b")
@@ -168,7 +168,7 @@ func TestAnExportIsCancelledOnThePageOfExportsAfterAQuestion(t *testing.T) {
 func TestWhyAnExportIsOverIsSaidInTheLanguageOfThePage(t *testing.T) {
 	app := shared.newApp(t, "Why")
 	shared.create(t, app, account{"user_id": "leaves"}, account{"user_id": "stays"})
-	shared.call(t, http.MethodPost, "/v1/apps/"+app+"/exports", account{"format": "csv"})
+	shared.call(t, http.MethodPost, "/v1/apps/"+app+"/exports", account{"format": "csv", "filter": account{"q": "leaves"}})
 	var job account
 	for job["status"] != "completed" {
 		job = shared.call(t, http.MethodGet, "/v1/apps/"+app+"/exports", nil)["exports"].([]any)[0].(account)
@@ -178,6 +178,7 @@ func TestWhyAnExportIsOverIsSaidInTheLanguageOfThePage(t *testing.T) {
 		p.signIn(shared.service.OperatorToken(), "/console/apps/"+app+"/exports")
 		p.untilText(".job .status", p.text("exports.expired"))
 		p.untilText(".job-state .job-note", p.text("exports.why_account_deleted"))
+		p.untilText(".job h2", p.text("exports.what_filtered")) // although nobody knows any more what was searched for
 		p.shot("exports-expired")
 	})
 }
