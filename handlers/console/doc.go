@@ -19,7 +19,8 @@
 //	audit.go        the page of an application's events, and of the state of the ledger
 //	health.go       the page of the instance
 //	values.go       values of fields and events made ready for templates
-//	live.go         what changes, as server-sent events
+//	stream.go       telling a page what happens, as server-sent events
+//	live.go         what changes among accounts
 //	words.go        text of accounts made safe to look at
 //	i18n/           every word that the console says, in Korean and English
 //	templates/      layout.html, parts.html and events.html for all pages; a file a page; dialogs in files of their own

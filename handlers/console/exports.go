@@ -13,6 +13,9 @@ import (
 // Exports lists jobs, see export.Service.
 type Exports interface {
 	List(ctx context.Context, app domain.AppID, limit int, cursor string) (jobs []export.Job, next string, err error)
+	Latest(app domain.AppID) uint64
+	Changed(ctx context.Context, app domain.AppID, behind uint64) (uint64, error)
+	Unfinished(limit int) []export.Job
 }
 
 // jobsAtOnce is how many exports a page has.
@@ -22,6 +25,8 @@ const jobsAtOnce = 50
 type exportsBody struct {
 	Jobs []export.Job
 	Next string // cursor of the page behind this one
+	// Position is where the jobs stand among events of exports, from which on changes are followed.
+	Position uint64
 }
 
 func (h *Handler) exportsPage(v *visit) error {
@@ -35,7 +40,7 @@ func (h *Handler) exportsPage(v *visit) error {
 	}
 	return v.render(http.StatusOK, "exports", view{
 		Title: title(app) + " · " + v.text("exports.title"), App: &app, Tab: "exports", Body: body,
-		Entry: "exports.js", Load: []string{"dialog.js", "export.js"},
+		Entry: "exports.js", Load: []string{"dialog.js", "export.js", "follow.js"},
 	})
 }
 
@@ -49,8 +54,37 @@ func (h *Handler) exportRows(v *visit) error {
 }
 
 func (h *Handler) jobs(v *visit) (body exportsBody, err error) {
+	body.Position = h.Exports.Latest(v.app()) // first, so that what happens meanwhile is told
 	body.Jobs, body.Next, err = h.Exports.List(v.r.Context(), v.app(), jobsAtOnce, v.r.URL.Query().Get("cursor"))
 	return body, err
+}
+
+// exportsLive tells that exports of an application have changed behind a position: which, and how, is asked for.
+func (h *Handler) exportsLive(v *visit) error {
+	from, err := startOf(v.r)
+	if err != nil {
+		return err
+	}
+	return h.stream(v, func(ctx context.Context, s *stream) error {
+		read := func(ctx context.Context) (at uint64, err error) {
+			if at, err = h.Exports.Changed(ctx, v.app(), from); err == nil {
+				from = at
+			}
+			return at, err
+		}
+		return relay(ctx, s, read, &moved{})
+	})
+}
+
+// moved is a position that something has moved to. The zero value is none.
+type moved struct{ to uint64 }
+
+func (m *moved) add(to uint64) { m.to = to }
+func (m *moved) any() bool     { return m.to > 0 }
+func (m *moved) take() news {
+	n := news{Position: m.to}
+	m.to = 0
+	return n
 }
 
 // newExport is what the dialog that orders an export shows.

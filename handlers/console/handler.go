@@ -170,6 +170,7 @@ func (h *Handler) routes() {
 
 	h.page("GET /console/apps/{app}/exports", h.exportsPage, access.Export)
 	h.fragment("GET /console/apps/{app}/exports/rows", h.exportRows, access.Export)
+	h.fragment("GET /console/apps/{app}/exports/live", h.exportsLive, access.Export)
 	h.fragment("GET /console/apps/{app}/exports/new", h.newExportDialog, access.Export)
 	h.fragment("GET /console/apps/{app}/exports/cancel", h.cancelExportDialog, access.Export)
 

@@ -2,15 +2,11 @@ package console
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
-	"time"
 
 	"rollcall/domain"
 	"rollcall/eventstore"
@@ -18,10 +14,6 @@ import (
 )
 
 const (
-	// maxStreams bounds the streams that are open at once, each of which follows the log.
-	maxStreams = 256
-	// gather is how long changes are gathered before they are told, so that an import of thousands is a few messages.
-	gather = 200 * time.Millisecond
 	// maxTold bounds the accounts that one message names.
 	maxTold = 100
 	// maxBehind is how many events a stream begins behind the end of the log at most; a page that is older is told to load itself anew.
@@ -45,44 +37,30 @@ type news struct {
 	Position uint64 `json:"position"`
 }
 
-// live tells of changes of an application's accounts behind a position, as server-sent events
-// (https://html.spec.whatwg.org/multipage/server-sent-events.html). The event changes has news as its data; stale says that too much happened since.
+// live tells of changes of an application's accounts behind a position. The event changes has news as its data; stale says that too much happened since.
 // With user_id in the query it tells of all that is recorded of that account alone, with events=all of every event of the application.
 func (h *Handler) live(v *visit) error {
 	from, err := startOf(v.r)
 	if err != nil {
 		return err
 	}
-	select {
-	case h.streams <- struct{}{}:
-		defer func() { <-h.streams }()
-	default:
-		return wire.Refuse(wire.CodeUnavailable, "too many pages follow changes now; this one shows what is there when it is loaded")
-	}
 	last, err := h.Log.Last(v.r.Context())
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(v.r.Context())
-	defer cancel()
-	defer context.AfterFunc(h.draining, cancel)()
-	s := &stream{v: v, control: http.NewResponseController(v.w), wanted: wantedBy(v.r)}
-	if err := s.begin(); err != nil {
-		return nil // the client is gone
-	}
-	if from+maxBehind < uint64(last) {
-		_ = s.write(fmt.Appendf(nil, "id: %d\nevent: stale\ndata: {}\n\n", last))
-		from = uint64(last)
-	}
-	sub, err := h.Log.SubscribeApp(ctx, string(v.app()), eventstore.Position(from+1))
-	if err == nil {
+	return h.stream(v, func(ctx context.Context, s *stream) error {
+		if from+maxBehind < uint64(last) {
+			_ = s.write(fmt.Appendf(nil, "id: %d\nevent: stale\ndata: {}\n\n", last))
+			from = uint64(last)
+		}
+		sub, err := h.Log.SubscribeApp(ctx, string(v.app()), eventstore.Position(from+1))
+		if err != nil {
+			return err
+		}
 		defer sub.Close()
-		err = s.follow(ctx, sub)
-	}
-	if err != nil && ctx.Err() == nil {
-		h.Logger.LogAttrs(ctx, slog.LevelWarn, "a stream of changes broke off", slog.Any("error", err))
-	}
-	return nil
+		read := func(ctx context.Context) ([]eventstore.Envelope, error) { return sub.Next(ctx, maxRead) }
+		return relay(ctx, s, read, &gathering{wanted: wantedBy(v.r)})
+	})
 }
 
 // startOf returns the position that the page shows: the browser tells the latest message when it comes back.
@@ -109,88 +87,6 @@ func wantedBy(r *http.Request) func(eventstore.AggregateID) bool {
 		return func(eventstore.AggregateID) bool { return true }
 	}
 	return func(a eventstore.AggregateID) bool { return a.Kind == eventstore.KindAccount }
-}
-
-// stream is one browser that is told of changes.
-type stream struct {
-	v       *visit
-	control *http.ResponseController
-	wanted  func(eventstore.AggregateID) bool
-}
-
-// follow tells of changes until ctx ends, the client leaves or its token is revoked.
-func (s *stream) follow(ctx context.Context, sub eventstore.Subscription) error {
-	ctx, cancel := context.WithCancel(ctx)
-	events := make(chan []eventstore.Envelope)
-	var reader sync.WaitGroup
-	defer reader.Wait()
-	defer cancel()
-	var broken error
-	reader.Go(func() {
-		defer close(events)
-		for {
-			batch, err := sub.Next(ctx, maxRead)
-			if err != nil {
-				broken = err
-				return
-			}
-			select {
-			case events <- batch:
-			case <-ctx.Done():
-				return
-			}
-		}
-	})
-	heartbeat := time.NewTicker(s.v.h.Heartbeat)
-	defer heartbeat.Stop()
-	gathered := gathering{wanted: s.wanted}
-	var due <-chan time.Time
-	for {
-		var err error
-		select {
-		case batch, ok := <-events:
-			if !ok {
-				return broken
-			}
-			gathered.add(batch)
-			if due == nil && gathered.any() {
-				due = time.After(gather)
-			}
-		case <-due:
-			due, err = nil, s.tell(gathered.take())
-		case <-heartbeat.C:
-			if !s.v.known() {
-				return nil // the browser asks again, and is told to sign in
-			}
-			err = s.write([]byte(": still here\n\n"))
-		}
-		if err != nil {
-			return nil // the client is gone
-		}
-	}
-}
-
-func (s *stream) begin() error {
-	header := s.v.w.Header()
-	header.Set("Content-Type", "text/event-stream")
-	header.Set("X-Accel-Buffering", "no")
-	s.v.w.WriteHeader(http.StatusOK)
-	return s.write([]byte(": changes\nretry: 2000\n\n"))
-}
-
-func (s *stream) tell(n news) error {
-	data, err := json.Marshal(n) // one line: JSON escapes line breaks
-	if err != nil {
-		return err
-	}
-	return s.write(fmt.Appendf(nil, "id: %d\nevent: changes\ndata: %s\n\n", n.Position, data))
-}
-
-func (s *stream) write(b []byte) error {
-	if _, err := s.v.w.Write(b); err != nil {
-		return err
-	}
-	return s.control.Flush()
 }
 
 // gathering is what happened since the last message, each account once.

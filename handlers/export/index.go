@@ -29,6 +29,7 @@ type index struct {
 	jobs     map[jobKey]Job
 	byApp    map[domain.AppID][]jobKey // oldest first
 	sequence uint64                    // of the latest event applied
+	latest   map[domain.AppID]uint64   // and of each application
 	moved    chan struct{}             // closed when sequence moves
 	ready    chan struct{}             // closed when all that there was at start is applied
 	isOpen   bool
@@ -38,7 +39,7 @@ type index struct {
 
 func newIndex(limit int, keepsKey func(Job) bool) *index {
 	return &index{
-		limit: limit, keepsKey: keepsKey, jobs: make(map[jobKey]Job), byApp: make(map[domain.AppID][]jobKey),
+		limit: limit, keepsKey: keepsKey, jobs: make(map[jobKey]Job), byApp: make(map[domain.AppID][]jobKey), latest: make(map[domain.AppID]uint64),
 		moved: make(chan struct{}), ready: make(chan struct{}), spent: make(map[string]struct{}), counts: make(map[Kind]int),
 	}
 }
@@ -48,6 +49,7 @@ func (x *index) apply(e Event) Job {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.sequence = max(x.sequence, e.Sequence)
+	x.latest[e.App] = max(x.latest[e.App], e.Sequence)
 	close(x.moved)
 	x.moved = make(chan struct{})
 	k := jobKey{e.App, e.Job}
@@ -110,6 +112,28 @@ func (x *index) kinds() map[Kind]int {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return maps.Clone(x.counts)
+}
+
+// latestOf returns the sequence of an application's latest event, and what is closed when there is another event of any.
+func (x *index) latestOf(app domain.AppID) (latest uint64, moved <-chan struct{}) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.latest[app], x.moved
+}
+
+// unfinished returns jobs that are not over, those that are worked on first, then in the order in which they were ordered.
+func (x *index) unfinished(limit int) (jobs []Job) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, j := range x.jobs {
+		if !j.Status.Finished() {
+			jobs = append(jobs, j)
+		}
+	}
+	slices.SortFunc(jobs, func(a, b Job) int {
+		return cmp.Or(-cmp.Compare(a.Status, b.Status), cmp.Compare(a.sequence, b.sequence)) // running, queued
+	})
+	return jobs[:min(limit, len(jobs))]
 }
 
 func (x *index) get(app domain.AppID, id string) (Job, bool) {

@@ -50,6 +50,31 @@ func (s *Service) List(ctx context.Context, app domain.AppID, limit int, cursor 
 	return jobs, next, nil
 }
 
+// Changed waits until a job of an application changes behind a sequence of its events, and returns the sequence of the latest then. Errors: the context's.
+func (s *Service) Changed(ctx context.Context, app domain.AppID, behind uint64) (uint64, error) {
+	for {
+		latest, moved := s.index.latestOf(app)
+		if latest > behind {
+			return latest, nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+}
+
+// Latest returns the sequence of an application's latest event, zero when there is none. What List returns after it shows that event.
+func (s *Service) Latest(app domain.AppID) uint64 {
+	latest, _ := s.index.latestOf(app)
+	return latest
+}
+
+// Unfinished returns at most limit jobs of all applications that are not over: those that are worked on, then those that wait the longest. What their
+// filters search for is left out.
+func (s *Service) Unfinished(limit int) []Job { return s.index.unfinished(limit) }
+
 // Kind is what jobs are counted by.
 type Kind struct {
 	Status Status

@@ -3,8 +3,8 @@
 import { appPath, call, newKey } from './api.js';
 import { openDialog } from './dialog.js';
 import { clearProblem, showProblem } from './form.js';
-import { known, number, sentence, t } from './i18n.js';
-import { busy, toast } from './ui.js';
+import { known, number, sentence, size, t } from './i18n.js';
+import { busy, oneAtATime, toast } from './ui.js';
 
 const over = ['completed', 'failed', 'cancelled', 'expired'];
 
@@ -107,18 +107,13 @@ class Order {
   }
 
   // look asks how far the job is. An event says that it has moved, not where to.
-  async #look() {
-    if (this.looking) { this.again = true; return; }
-    this.looking = true;
+  #look = oneAtATime(async () => {
     try {
       this.#show((await call('GET', exportPath(this.app, this.id))).value);
     } catch (error) {
       if (error.code !== 'network') this.part('state').textContent = sentence(error.code, error.detail);
-    } finally {
-      this.looking = false;
     }
-    if (this.again) { this.again = false; this.#look(); }
-  }
+  });
 
   #show(job) {
     if (this.over) return;
@@ -168,11 +163,3 @@ class Order {
 
 // why says why a job has no file.
 const why = ({ error, error_code: code }) => (known(`exports.why_${code}`) ? t(`exports.why_${code}`) : error ?? '');
-
-// size writes bytes as people read them.
-export function size(n) {
-  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
-  let unit = 0;
-  while (n >= 1024 && unit < units.length - 1) { n /= 1024; unit += 1; }
-  return `${unit === 0 ? n : n.toFixed(1)} ${units[unit]}`;
-}

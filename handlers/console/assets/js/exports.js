@@ -3,18 +3,17 @@
 import { fragment } from './api.js';
 import { openDialog } from './dialog.js';
 import { cancel, copySum, download, openExport } from './export.js';
+import { Follower } from './follow.js';
 import { sentence, t } from './i18n.js';
 import { shortcut } from './keys.js';
 import { startPage } from './page.js';
-import { announce, busy, settle, toast } from './ui.js';
+import { announce, busy, oneAtATime, settle, toast } from './ui.js';
 
 const { app } = document.body.dataset;
 const page = document.getElementById('exports');
-const often = 1000; // milliseconds between looks while a job goes on
-const seldom = 10000; // and while none does
+const minute = 60_000;
 
-let timer;
-
+const refresh = oneAtATime(show);
 const order = () => openExport(app, { what: t('exports.scope_all') }, refresh);
 page.querySelector('#export').addEventListener('click', order);
 page.addEventListener('click', (event) => {
@@ -22,9 +21,11 @@ page.addEventListener('click', (event) => {
   if (button) busy(button, () => act(button, button.closest('.job').dataset.id));
 });
 shortcut('n', t('exports.order'), order);
-document.addEventListener('visibilitychange', () => { if (!document.hidden) refresh(); });
+const follower = new Follower(page.dataset.live, Number(page.querySelector('#jobs').dataset.position), {
+  state: document.getElementById('live-state'), changes: refresh, stale: refresh,
+});
+setInterval(() => { if (!document.hidden) refresh(); }, minute); // how far ends lie ahead
 startPage();
-wait();
 
 async function act(button, id) {
   switch (button.dataset.act) {
@@ -49,16 +50,11 @@ async function askToCancel(id, what) {
   });
 }
 
-function wait() {
-  clearTimeout(timer);
-  if (!document.hidden) timer = setTimeout(refresh, page.querySelector('[data-live]') ? often : seldom);
-}
-
-// refresh puts jobs in the place of those that have changed, and leaves the others as they stand.
-async function refresh() {
-  clearTimeout(timer);
+// show puts jobs in the place of those that have changed, and leaves the others as they stand.
+async function show() {
   try {
     const fresh = settle(await fragment(page.dataset.rows + location.search));
+    follower.behind(Number(fresh.dataset.position));
     const old = page.querySelector('#jobs');
     const ids = (root) => [...root.querySelectorAll('.job')].map((job) => job.dataset.id).join();
     if (ids(fresh) !== ids(old)) old.replaceWith(fresh);
@@ -66,7 +62,6 @@ async function refresh() {
   } catch (error) {
     if (error.code !== 'network') toast(sentence(error.code, error.detail), { bad: true });
   }
-  wait();
 }
 
 function swap(old, job) {

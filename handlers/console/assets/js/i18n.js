@@ -8,6 +8,16 @@ const numbers = new Intl.NumberFormat(language);
 
 export const number = (n) => numbers.format(n);
 
+const tenths = new Intl.NumberFormat(language, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+
+// size writes bytes as people read them, as the server does.
+export function size(n) {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
+  let unit = 0;
+  while (n >= 1024 && unit < units.length - 1) { n /= 1024; unit += 1; }
+  return `${unit === 0 ? n : tenths.format(n)} ${units[unit]}`;
+}
+
 export const known = (key) => Object.hasOwn(messages, key);
 
 // t returns the message of a key, its {placeholders} filled. The placeholder n chooses the plural form. It is text, never HTML.

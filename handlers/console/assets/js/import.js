@@ -1,7 +1,7 @@
 // The page that imports a file: choosing one, looking at it, giving it away, and what became of it.
 
 import { Problem } from './api.js';
-import { number, t } from './i18n.js';
+import { number, size, t } from './i18n.js';
 import { look } from './import-file.js';
 import { reasonOf, Report } from './import-report.js';
 import { Import } from './import-run.js';
@@ -21,11 +21,6 @@ let report = null;
 
 function show(...names) {
   for (const name of ['choose', 'preview', 'work', 'report']) part(name).hidden = !names.includes(name);
-}
-
-function size(bytes) {
-  const [unit, by] = bytes < 1 << 20 ? ['kilobyte', 1 << 10] : ['megabyte', 1 << 20];
-  return new Intl.NumberFormat(document.documentElement.lang, { style: 'unit', unit, maximumFractionDigits: 1 }).format(bytes / by);
 }
 
 async function choose(file) {

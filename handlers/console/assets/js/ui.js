@@ -42,6 +42,22 @@ export function later(f, milliseconds) {
   };
 }
 
+// oneAtATime returns a function that has f look again at something: once more behind the look that is under way, however often it is called meanwhile.
+export function oneAtATime(f) {
+  let [looking, again] = [null, false];
+  const look = async () => {
+    do {
+      again = false;
+      await f();
+    } while (again);
+  };
+  return () => {
+    again = true;
+    looking ??= look().finally(() => { looking = null; });
+    return looking;
+  };
+}
+
 // busy marks a button while work goes on, and keeps it from being pressed again.
 export async function busy(button, work) {
   if (button.getAttribute('aria-busy') === 'true') return undefined;
