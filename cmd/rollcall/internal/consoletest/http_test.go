@@ -135,7 +135,7 @@ func TestWhoeverIsNotSignedInSeesNothing(t *testing.T) {
 		}
 		for _, path := range []string{
 			"account/rows", "account/new", "account/edit?user_id=a", "account/delete", "account/live?after=0", "account/at?user_id=a", "account/history?user_id=a",
-			"audit/events", "audit/event?user_id=a&position=1", "audit/ledger",
+			"audit/events", "audit/event?user_id=a&position=1", "audit/ledger", "exports/live?after=0", "account/dotted?user_id=..",
 		} {
 			res := v.ask(http.MethodGet, "/console/apps/"+app+"/"+path, "")
 			var problem struct{ Code string }
@@ -154,19 +154,19 @@ func TestARoleIsRefusedWhatItMayNotDo(t *testing.T) {
 	app, other := shared.newApp(t, "Mine"), shared.newApp(t, "Not mine")
 	shared.create(t, app, account{"user_id": "a"})
 	for role, allowed := range map[string]string{
-		"admin": "rows new edit delete live settings jobs order cancel", "producer": "new delete", "viewer": "rows live", "exporter": "jobs order cancel", "auditor": "live",
+		"admin": "rows new edit delete live settings jobs order cancel follow", "producer": "new delete", "viewer": "rows live", "exporter": "jobs order cancel follow", "auditor": "live",
 	} {
 		secret, _ := shared.token(t, role, app)
 		v := signedIn(t, secret)
 		for name, path := range map[string]string{
 			"rows": "account/rows", "new": "account/new", "edit": "account/edit?user_id=a", "delete": "account/delete", "settings": "settings", "live": "account/live?after=x",
-			"jobs": "exports/rows", "order": "exports/new", "cancel": "exports/cancel",
+			"jobs": "exports/rows", "order": "exports/new", "cancel": "exports/cancel", "follow": "exports/live?after=x",
 		} {
 			res := v.ask(http.MethodGet, "/console/apps/"+app+"/"+path, "")
 			want := http.StatusForbidden
 			if strings.Contains(" "+allowed+" ", " "+name+" ") {
 				want = http.StatusOK
-				if name == "live" { // no stream, only whether one would begin
+				if name == "live" || name == "follow" { // no stream, only whether one would begin
 					want = http.StatusUnprocessableEntity
 				}
 			}
