@@ -9,6 +9,7 @@ import (
 	"rollcall/domain"
 	"rollcall/handlers/access"
 	"rollcall/handlers/console/i18n"
+	"rollcall/handlers/export"
 	"rollcall/handlers/intake"
 )
 
@@ -19,8 +20,8 @@ type DeadLetters interface {
 
 // Condition is how the instance is.
 type Condition struct {
-	Unready  string   // why it cannot serve, empty when it can
-	Warnings []string // what is not as it should be in production
+	Unready  Notice   // why it cannot serve, zero when it can
+	Warnings []Notice // what is not as it should be in production
 	Began    time.Time
 	Now      time.Time
 	// Position is the end of the log, zero when it does not answer.
@@ -34,6 +35,9 @@ type Condition struct {
 	Running     int // exports that this instance works on
 }
 
+// Notice is something that an operator should know. A code that the console knows is said in the words of the page.
+type Notice struct{ Code, Text string }
+
 // Follower is something that follows the log.
 type Follower struct {
 	Name             string
@@ -41,7 +45,7 @@ type Follower struct {
 	Behind           uint64        // events
 	Age              time.Duration // of the oldest event that it does not show
 	AgeKnown         bool
-	Halted, Retrying string // why, empty when not
+	Halted, Retrying Notice // why, zero when not
 	Leading          bool   // this instance applies the events
 }
 
@@ -62,10 +66,15 @@ type ExportCount struct {
 // maxDead bounds the dead letters that are shown, the oldest of all.
 const maxDead = 50
 
+// maxJobs bounds the exports that are shown.
+const maxJobs = 20
+
 // healthBody is what the page of the instance shows.
 type healthBody struct {
 	Condition
 	Version string
+	Jobs    []jobView // that are not over, the first of all
+	JobsAll int
 	Dead    []intake.DeadLetter
 	DeadAll uint64 // of all applications
 }
@@ -95,6 +104,15 @@ func (h *Handler) healthState(v *visit) error {
 
 func (h *Handler) health(v *visit) (healthBody, error) {
 	body := healthBody{Condition: h.Condition(v.r.Context()), Version: h.Version}
+	for _, j := range h.Exports.Unfinished(maxJobs) {
+		body.Jobs = append(body.Jobs, jobView{j})
+	}
+	for _, e := range body.Exports {
+		if !export.Status(e.Status).Finished() {
+			body.JobsAll += e.Count
+		}
+	}
+	body.JobsAll = max(body.JobsAll, len(body.Jobs))
 	var err error
 	body.Dead, err = h.DeadLetters.DeadLetters(v.r.Context(), v.who, "", 0, maxDead)
 	for _, s := range body.Streams {
@@ -127,7 +145,11 @@ func span(l *i18n.Language, d time.Duration) string {
 // healthWords are the names of followers and streams that the console has a word for.
 var healthWords = map[string][]string{
 	"health.follower": {"account_list", "erasure", "ledger"},
-	"health.stream":   {"ACCOUNTS", "KEYS", "COMMANDS", "DEAD", "OUTCOMES", "EXPORTS", "EXPORT_JOBS"},
+	"health.notice": {
+		"log_damaged", "halted", "retrying", "list_unreached", "list_behind", "starting", "nats_unreached", "log_refuses", "log_silent",
+		"durability_unknown", "durability_late", "durability_partly", "few_copies", "no_nats_door", "ledger_key",
+	},
+	"health.stream": {"ACCOUNTS", "KEYS", "COMMANDS", "DEAD", "OUTCOMES", "EXPORTS", "EXPORT_JOBS"},
 }
 
 // word returns the key of the message that says what a name stands for, empty when there is none.

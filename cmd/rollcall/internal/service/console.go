@@ -40,7 +40,7 @@ func (s *Service) SignInURL() string { return s.URL() + s.console.SignInPath(s.o
 func (s *Service) condition(ctx context.Context) console.Condition {
 	standing := s.observer.standing()
 	c := console.Condition{
-		Unready: text(standing.ready), Warnings: s.warnings, Began: s.started, Now: time.Now(), Projections: s.followers(standing), Streams: streamsOf(standing),
+		Unready: noticeOf(standing.ready), Warnings: s.notices, Began: s.started, Now: time.Now(), Projections: s.followers(standing), Streams: streamsOf(standing),
 		Waiting: standing.fullest, MaxWaiting: uint64(s.cfg.MaxWaiting), Exports: exportCounts(s.exports.Counts()), Running: s.exports.Running(),
 	}
 	if standing.log == nil {
@@ -60,7 +60,7 @@ func (s *Service) followers(standing standing) []console.Follower {
 		status, lag := r.Status(), standing.lags[i]
 		all[i] = console.Follower{
 			Name: status.Name, Position: uint64(status.Position), Behind: lag.events, Age: lag.age, AgeKnown: lag.known,
-			Halted: text(status.Halted), Retrying: text(status.Retrying), Leading: status.Leading,
+			Halted: noticeOf(status.Halted), Retrying: noticeOf(because("retrying", status.Retrying)), Leading: status.Leading,
 		}
 	}
 	return all

@@ -84,7 +84,7 @@ func (s *Service) openLedger(ctx context.Context) error {
 	})
 	switch {
 	case errors.Is(err, ledger.ErrCheckpoint):
-		s.warn(fmt.Sprintf("the latest checkpoint of the ledger cannot be verified by the key in use, %s: %v; put the key back, or tell the auditors of the new one", key.Public(), err))
+		s.warn("ledger_key", "the latest checkpoint of the ledger cannot be verified by the key in use, %s: %v; put the key back, or tell the auditors of the new one", key.Public(), err)
 	case errors.Is(err, ledger.ErrBroken) && !s.cfg.clustered():
 		return fmt.Errorf("%w (it is the folder %s)", err, s.cfg.ledgerFolder())
 	case err != nil:

@@ -184,23 +184,17 @@ func (s *Service) askDurability(ctx context.Context) {
 	told, err := jetstream.AskDurability(ctx, s.conn)
 	switch {
 	case err != nil:
-		s.warn("it is not known whether the NATS servers write to disk before they acknowledge: " + err.Error())
+		s.warn("durability_unknown", "it is not known whether the NATS servers write to disk before they acknowledge: %v", err)
 	case len(told.Late) > 0:
-		s.warn("these NATS servers acknowledge before they have written to disk, so that a loss of power loses what was acknowledged; set sync_interval: always on " +
+		s.warn("durability_late", "these NATS servers acknowledge before they have written to disk, so that a loss of power loses what was acknowledged; set sync_interval: always on %s",
 			strings.Join(told.Late, ", "))
 	case len(told.Asked) < s.cfg.Replicas:
-		s.warn(fmt.Sprintf("%d NATS servers have told that they write to disk before they acknowledge, %d keep the log; see deployments/nats/nats.conf for the import that lets them tell",
-			len(told.Asked), s.cfg.Replicas))
+		s.warn("durability_partly", "%d NATS servers have told that they write to disk before they acknowledge, %d keep the log; see deployments/nats/nats.conf for the import that lets them tell",
+			len(told.Asked), s.cfg.Replicas)
 	}
 	if s.cfg.Replicas < 3 {
-		s.warn(fmt.Sprintf("the log has %d copies; with fewer than 3 the loss of one server stops the service or loses the log", s.cfg.Replicas))
+		s.warn("few_copies", "the log has %d copies; with fewer than 3 the loss of one server stops the service or loses the log", s.cfg.Replicas)
 	}
-}
-
-// warn remembers what an operator should know of the deployment, and logs it.
-func (s *Service) warn(text string) {
-	s.warnings = append(s.warnings, text)
-	s.logger.Warn(text)
 }
 
 // openDoor starts the server that NATS clients connect to, when they are to.
@@ -209,7 +203,7 @@ func (s *Service) openDoor(logger *slog.Logger, gate *gate) (err error) {
 		return nil
 	}
 	if len(s.cfg.Doors.URLs) == 0 {
-		s.warn("NATS clients cannot connect to this instance: name with --nats-leaf where the cluster takes leaf nodes, or say that there are none with --nats-listen=")
+		s.warn("no_nats_door", "NATS clients cannot connect to this instance: name with --nats-leaf where the cluster takes leaf nodes, or say that there are none with --nats-listen=")
 		return nil
 	}
 	s.door, err = jetstream.StartDoor(jetstream.DoorConfig{

@@ -54,7 +54,7 @@ type Service struct {
 	door          *jetstream.Door   // where NATS clients come in, nil where none do
 	doorConn      *nats.Conn        // to the door
 	leases        *messaging.Leases // nil where this is the only instance
-	warnings      []string          // of the deployment
+	notices       []console.Notice  // warnings of the deployment
 	masters       masterKeys
 	keys          *keyring.Keyring
 	codec         *codec.Codec
@@ -281,7 +281,7 @@ func (s *Service) handler() (*httpapi.Handler, error) {
 		NewID:        func() string { return ulid.Make().String() },
 		Ready:        s.Ready,
 		Halted:       s.halted,
-		Warnings:     s.warnings,
+		Warnings:     s.warnings(),
 		Tokens:       s.tokens,
 		Session:      s.console.Session,
 		Console:      s.console,
@@ -368,19 +368,19 @@ func (s *Service) Ready(ctx context.Context) error {
 		return err
 	}
 	if err := errors.Join(s.tokens.Ready(), s.exports.Ready()); err != nil {
-		return err
+		return because("starting", err)
 	}
 	if s.leases != nil && s.door != nil && !s.door.Led() {
-		return errors.New("the server that NATS clients connect to does not reach the NATS cluster; check --nats-leaf")
+		return because("nats_unreached", errors.New("the server that NATS clients connect to does not reach the NATS cluster; check --nats-leaf"))
 	}
 	// On a cluster another server leads the log soon, and a server that cannot is its own to tell of.
 	if err := s.writes.refused(); err != nil && !s.cfg.clustered() {
-		return err
+		return because("log_refuses", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
 	_, err := s.store.Last(ctx)
-	return err
+	return because("log_silent", err)
 }
 
 // listReady returns why the list is not one to serve from, nil when it is. One that has halted still shows what it did before; one that
@@ -389,13 +389,13 @@ func (s *Service) listReady() error {
 	p := s.runners[0].Status()
 	switch {
 	case s.db != nil && !s.db.Prepared():
-		return errors.New("the account list in PostgreSQL has not been reached since the start, the log of this instance says why; commands are decided, reads are not answered")
+		return because("list_unreached", errors.New("the account list in PostgreSQL has not been reached since the start, the log of this instance says why; commands are decided, reads are not answered"))
 	case p.Position >= s.backlog, p.Halted != nil && s.began.Load() > 0:
 		return nil
 	case p.Halted != nil:
 		return p.Halted
 	}
-	return fmt.Errorf("the list has read %d of the %d events that the log had at start", p.Position, s.backlog)
+	return because("list_behind", fmt.Errorf("the list has read %d of the %d events that the log had at start", p.Position, s.backlog))
 }
 
 // haltOf returns why a projection has halted, nil when it has not.

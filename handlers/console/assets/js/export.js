@@ -121,7 +121,7 @@ class Order {
     const { done, total, bytes, rows_per_second: rate, seconds_left: left } = job.progress;
     const bar = this.part('progress');
     if (total) Object.assign(bar, { max: total, value: done });
-    const said = [total ? t('exports.rows_of', { done, total }) : t('exports.waits')];
+    const said = [total ? t('exports.rows_of', { done, total }) : t(job.status === 'running' ? 'exports.begins' : 'exports.waits')];
     if (bytes) said.push(size(bytes));
     if (rate) said.push(t('exports.rate', { n: Math.round(rate) }));
     if (left) said.push(t('exports.left', { n: Math.ceil(left) }));
