@@ -233,7 +233,7 @@ func TestAFileIsCutOnlyWhereItsRecordsEnd(t *testing.T) {
 	p := openPage(t, shared, shared.languages[0])
 	p.openImport(app)
 	// Each record takes two lines, has quotes within quotes and line breaks that look like records.
-	cut := p.sliced("many.csv", `"\r\n\ufeffuser_id,nickname\r\n" + Array.from({ length: 5000 }, (_, i) => "r" + i + ",\"a \"\"b\"\",\r\nr0,c\"\r\n").join("") + "last,\"no\nend\""`)
+	cut := p.sliced("many.csv", `"\r\n\ufeffuser_id,nickname\r\n" + Array.from({ length: 25_000 }, (_, i) => "r" + i + ",\"a \"\"b\"\",\r\nr0,c\"\r\n").join("") + "last,\"no\nend\""`)
 	if len(cut) != 3 {
 		t.Fatalf("%d pieces: %+v", len(cut), cut)
 	}
@@ -244,7 +244,7 @@ func TestAFileIsCutOnlyWhereItsRecordsEnd(t *testing.T) {
 		}
 		at, rows = c.To, rows+c.Rows
 	}
-	if rows != 5001 || !strings.HasSuffix(cut[2].Ends, "last,\"no\nend\"") {
+	if rows != 25_001 || !strings.HasSuffix(cut[2].Ends, "last,\"no\nend\"") {
 		t.Errorf("%d rows, the last piece is %+v", rows, cut[2])
 	}
 	// Rows that are long fill a piece before they are many, across the borders of what is read at once.

@@ -3,7 +3,7 @@
 const headBytes = 64 << 10; // read for the preview; also the longest row that the API takes
 const readBytes = 256 << 10;
 const pieceBytes = (1 << 20) - headBytes; // so that a piece with its last row is at most 1 MiB
-const pieceRows = 2000;
+const pieceRows = 10_000;
 const shownRows = 10;
 
 const [newline, carriageReturn, quote, comma] = [0x0a, 0x0d, 0x22, 0x2c];

@@ -14,6 +14,7 @@ export class Import {
   sent = 0; // bytes of the file whose rows have results
   piece = null; // that is not done
   #pieces;
+  #ahead = null; // the piece behind the one on its way, when it is being cut
   #key;
   #done = figures(); // of the pieces before
   #rows = new Map(); // of this one, by line of the file
@@ -44,15 +45,29 @@ export class Import {
     this.#abort = new AbortController();
     for (;;) {
       if (!this.piece) {
-        const { value, done } = await this.#pieces.next();
+        const { value, done } = await this.#next();
         if (done) return true;
         this.piece = value;
         this.#key = newKey();
       }
+      this.#ahead ??= this.#cut();
       await this.#send(this.piece);
       this.#settle();
       if (this.#stopping) return this.sent === this.file.size;
     }
+  }
+
+  // next returns the piece behind the last, which is cut while that one is on its way.
+  #next() {
+    const next = this.#ahead ?? this.#cut();
+    this.#ahead = null;
+    return next;
+  }
+
+  #cut() {
+    const cut = this.#pieces.next();
+    cut.catch(() => {}); // told when it is asked for
+    return cut;
   }
 
   // settle counts and reports what became of the piece.

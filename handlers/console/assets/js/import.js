@@ -89,15 +89,18 @@ function showRows({ columns, rows }) {
 // Speed is measured over the time that the import ran, without that in which it waited for its visitor.
 let [ran, since, rows] = [0, 0, 0];
 let drawn = true;
+let drawnAt = 0;
+const drawPause = 200; // milliseconds: often enough to read, and seldom enough to leave the machine to the import
 
 function progress() {
   if (!drawn) return;
   drawn = false;
-  requestAnimationFrame(draw);
+  setTimeout(draw, Math.max(0, drawnAt + drawPause - performance.now()));
 }
 
 function draw() {
   drawn = true;
+  drawnAt = performance.now();
   if (!work) return;
   const { figures, sent, file } = work;
   part('progress').max = file.size;
