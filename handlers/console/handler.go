@@ -190,7 +190,12 @@ func (h *Handler) open(pattern string, serve func(*visit) error) {
 func (h *Handler) page(pattern string, serve func(*visit) error, actions ...access.Action) {
 	h.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		v := h.visit(w, r)
-		if !v.known() {
+		switch {
+		case v.known():
+		case v.cameByLink():
+			v.askAgain()
+			return
+		default:
 			v.askToSignIn()
 			return
 		}

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -99,6 +100,21 @@ func (v *visit) guarded(serve func(*visit) error, actions []access.Action) error
 		}
 	}
 	return wire.Refuse(wire.CodeForbidden, "the token does not allow this")
+}
+
+// cameByLink tells whether a link on a page of another site led here. The browser brings no session then, for its cookie is strict.
+func (v *visit) cameByLink() bool {
+	_, err := v.r.Cookie(sessionCookie)
+	h := v.r.Header
+	return err != nil && h.Get("Sec-Fetch-Site") == "cross-site" && h.Get("Sec-Fetch-Mode") == "navigate" && h.Get("Sec-Fetch-Dest") == "document"
+}
+
+// askAgain has the browser ask for the same from here, where it brings the session if there is one. Pages only show, so that a link does nothing.
+func (v *visit) askAgain() {
+	v.w.Header().Set("Refresh", "0")
+	v.w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	icon, _ := v.h.assets.url("icon.svg")                                                                  // which loadPages has found
+	_, _ = fmt.Fprintf(v.w, "<!doctype html><title>Rollcall</title><link rel=\"icon\" href=\"%s\">", icon) // a client that is gone is not told
 }
 
 // askToSignIn leads to the page for that, and from there back to here.

@@ -1,7 +1,13 @@
 package consoletest
 
 import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
+
+	"github.com/chromedp/chromedp"
 )
 
 func TestAVisitorSignsInWithATokenAndOutAgain(t *testing.T) {
@@ -43,6 +49,31 @@ func TestALinkSignsInOnceAndOnlyByItsButton(t *testing.T) {
 		other.click(".button.primary")
 		other.untilText(".problem", p.text("sign_in.link_used"))
 	})
+}
+
+func TestALinkOnAnotherSiteLeadsToItsPageWhoeverIsSignedIn(t *testing.T) {
+	app := shared.newApp(t, "Linked")
+	p := openPage(t, shared, shared.languages[0])
+	chat := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = fmt.Fprintf(w, `<link rel="icon" href="data:,"><a href="%s/console/apps/%s/accounts?q=x">look</a>`, p.base, app)
+	}))
+	t.Cleanup(chat.Close)
+	follow := func() {
+		p.run(chromedp.Navigate(strings.Replace(chat.URL, "127.0.0.1", "localhost", 1)))
+		p.do(`document.querySelector("a").click()`)
+		p.started()
+	}
+	follow()
+	if at := p.get("location.pathname + location.search"); !strings.HasPrefix(at, "/console/sign-in?next=") {
+		t.Errorf("whoever is not signed in is led to %s", at)
+	}
+	p.signIn(shared.service.OperatorToken(), "/console/")
+	follow()
+	p.untilText(".empty h2", p.text("list.no_match"))
+	if at := p.get("location.pathname + location.search"); at != "/console/apps/"+app+"/accounts?q=x" {
+		t.Errorf("the link leads to %s", at)
+	}
 }
 
 func TestASessionEndsWithItsToken(t *testing.T) {
