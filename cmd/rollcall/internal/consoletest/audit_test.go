@@ -27,6 +27,13 @@ func TestTheEventsOfAnApplicationAreFilteredReadAndFollowed(t *testing.T) {
 		p.until("the latest are shown", eventsShown+` >= 50`)
 		p.accessible("the events")
 		p.shot("audit-light")
+		// News that never pause, as while an import runs, do not put off for ever what is done about them.
+		p.do(`(async () => {
+			const { paced } = await import(new URL("ui.js", document.querySelector("script[type=module]").src));
+			let [looks, timer] = [0];
+			await new Promise((done) => { timer = setInterval(paced(() => { looks += 1; if (looks === 2) done(); }, 40), 5); });
+			clearInterval(timer);
+		})()`)
 		p.click("#older")
 		p.until("older ones are shown", eventsShown+` > 60`)
 

@@ -176,11 +176,17 @@ func (p *page) started() {
 // signIn opens a path with the session of a token. How people sign in is tested where that is tested.
 func (p *page) signIn(token, path string) {
 	p.Helper()
+	p.haveSession(token)
+	p.goTo(path)
+}
+
+// haveSession gives the browser the session of a token.
+func (p *page) haveSession(token string) {
+	p.Helper()
 	c := signedIn(p.TB, token).cookie
 	p.run(command(network.SetCookies, network.SetCookiesParams{Cookies: []*network.CookieParam{{
 		Name: c.Name, Value: c.Value, URL: p.base, Path: c.Path, HTTPOnly: true, SameSite: network.CookieSameSiteStrict,
 	}}}))
-	p.goTo(path)
 }
 
 // text is a message of the page's language.
@@ -306,7 +312,7 @@ func (p *page) axe(what, rules string) {
 	violations := eval[[]struct {
 		ID, Help string
 		Nodes    []struct{ HTML, FailureSummary string }
-	}](p, fmt.Sprintf(`axe.run([...document.querySelectorAll('dialog[open], [popover]:popover-open')].at(-1) ?? document, { resultTypes: ['violations'], runOnly: %s }).then((r) => r.violations)`, rules))
+	}](p, fmt.Sprintf(`Promise.allSettled(document.getAnimations().filter((a) => a.effect.getComputedTiming().endTime < Infinity).map((a) => a.finished)).then(() => axe.run([...document.querySelectorAll('dialog[open], [popover]:popover-open')].at(-1) ?? document, { resultTypes: ['violations'], runOnly: %s })).then((r) => r.violations)`, rules))
 	for _, v := range violations {
 		for _, n := range v.Nodes {
 			p.Errorf("axe on %s (%s): %s: %s\n%s\n%s", what, p.language.Tag, v.ID, v.Help, n.HTML, n.FailureSummary)

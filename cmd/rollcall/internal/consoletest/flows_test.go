@@ -6,7 +6,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/cdproto/network"
 )
 
 // rowIDs is the ids that the list shows, as an expression.
@@ -167,6 +169,12 @@ func TestEnterSendsTheFormOfADialog(t *testing.T) {
 		p.openList(app)
 		p.press("n")
 		p.fill("#f-user_id", "by-enter")
+		p.expect("status of 401")
+		p.run(command(network.ClearBrowserCookies, cdp.Empty{}))
+		p.press("\r")
+		p.until("a session that has ended takes nothing away", `document.querySelector("dialog[open] .problem a[target=_blank]")?.textContent === `+quote(p.text("sign_in.submit")))
+		p.accessible("a session that has ended")
+		p.haveSession(shared.service.OperatorToken())
 		p.press("\r")
 		p.untilText(".toast", p.text("create.done", "user_id", "by-enter"))
 		p.until("the dialog is closed", `!document.querySelector("dialog[open]")`)

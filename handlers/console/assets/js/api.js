@@ -11,6 +11,9 @@ export class Problem extends Error {
   }
 }
 
+// signInPath returns where a visitor signs in, and comes back from to this page.
+export const signInPath = () => `/console/sign-in?${new URLSearchParams({ next: location.pathname + location.search })}`;
+
 async function request(path, options) {
   let answer;
   try {
@@ -20,8 +23,8 @@ async function request(path, options) {
     throw new Problem(0, { code: 'network' });
   }
   if (answer.ok) return answer;
-  if (answer.status === 401) {
-    location.assign(`/console/sign-in?${new URLSearchParams({ next: location.pathname + location.search })}`);
+  if (answer.status === 401 && !document.querySelector('dialog[open] form[data-keep]')) { // what was typed there would be lost
+    location.assign(signInPath());
   }
   const body = await answer.json().catch(() => ({}));
   throw new Problem(answer.status, body);

@@ -6,7 +6,7 @@ import { number, sentence, t } from './i18n.js';
 import { shortcut } from './keys.js';
 import { startPage } from './page.js';
 import { append, newestOf, prepend } from './timeline.js';
-import { announce, busy, later, settle, toast } from './ui.js';
+import { announce, busy, copy, later, paced, settle, toast } from './ui.js';
 
 const page = document.getElementById('audit');
 const form = document.getElementById('filter');
@@ -122,15 +122,11 @@ page.addEventListener('toggle', async (event) => {
 }, true);
 
 page.addEventListener('click', async (event) => {
-  const copy = event.target.closest('[data-copy]');
-  if (!copy) return;
-  const text = document.getElementById(copy.dataset.copy);
-  try {
-    await navigator.clipboard.writeText(text.textContent);
-    toast(t('ledger.copied'));
-  } catch { // a browser that does not allow it: the text is there to be copied by hand
-    getSelection().selectAllChildren(text);
-  }
+  const button = event.target.closest('[data-copy]');
+  if (!button) return;
+  const text = document.getElementById(button.dataset.copy);
+  if (await copy(text.textContent)) toast(t('ledger.copied'));
+  else getSelection().selectAllChildren(text); // it is there to be copied by hand
 });
 
 const change = later(load, typing);
@@ -162,7 +158,7 @@ function signAgain() {
 }
 
 // fresh puts in front what has happened.
-const fresh = later(async () => {
+const fresh = paced(async () => {
   try {
     const after = Math.max(newestOf(events()), Number(events().dataset.last));
     const list = await ask({ after });

@@ -4,7 +4,7 @@ import { appPath, call, newKey } from './api.js';
 import { openDialog } from './dialog.js';
 import { clearProblem, showProblem } from './form.js';
 import { known, number, sentence, size, t } from './i18n.js';
-import { busy, oneAtATime, toast } from './ui.js';
+import { busy, copy, oneAtATime, toast } from './ui.js';
 
 const over = ['completed', 'failed', 'cancelled', 'expired'];
 
@@ -35,8 +35,7 @@ export async function cancel(app, id) {
 
 // copySum puts the hash of a file where it can be pasted.
 export async function copySum(sum) {
-  await navigator.clipboard.writeText(sum);
-  toast(t('exports.copied'));
+  if (await copy(sum)) toast(t('exports.copied'));
 }
 
 // openExport orders an export of a scope: {user_ids}, {filter} or neither, said to people as what. ordered is called with the job.

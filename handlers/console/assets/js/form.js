@@ -1,5 +1,6 @@
 // Forms in dialogs: what is wrong stands beside its field, bytes are counted as one types, pictures are shown before they are kept.
 
+import { signInPath } from './api.js';
 import { fault, number, sentence, t } from './i18n.js';
 import { pictureOf } from './pictures.js';
 
@@ -100,6 +101,9 @@ export function showProblem(form, problem, fieldOfCode = {}) {
   if (!first || rest.length) {
     const whole = form.querySelector('.problem');
     whole.textContent = rest.join(' ') || sentence(problem.code, problem.detail);
+    if (problem.code === 'unauthenticated') { // in another tab, so that what was typed can be sent again
+      whole.append(' ', Object.assign(document.createElement('a'), { href: signInPath(), target: '_blank', textContent: t('sign_in.submit') }));
+    }
     whole.hidden = false;
     whole.scrollIntoView({ block: 'nearest' });
   }

@@ -53,6 +53,7 @@ export class Live {
     for (const row of [...rows.querySelectorAll('tr[data-id]')]) {
       const { id } = row.dataset;
       const old = this.list.row(id);
+      if (Number(old?.dataset.revision) > Number(row.dataset.revision)) continue; // an answer that a later one overtook
       if (old) this.replace(old, row);
       else if (candidates.has(id)) this.#new.add(id);
     }

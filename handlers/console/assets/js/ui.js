@@ -26,6 +26,23 @@ export function announce(text) {
   requestAnimationFrame(() => { el.textContent = text; });
 }
 
+// copy puts a text where it can be pasted, and tells whether it did. Pages without TLS have but the old way.
+export async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    const area = Object.assign(document.createElement('textarea'), { value: text, className: 'unseen' });
+    const back = document.activeElement;
+    (document.querySelector('dialog[open]') ?? document.body).append(area);
+    area.select();
+    const done = document.execCommand('copy');
+    area.remove();
+    back?.focus({ preventScroll: true });
+    return done;
+  }
+}
+
 // settle makes what was rendered on the server ready: times in the reader's words, and pictures.
 export function settle(root) {
   showTimes(root);
@@ -56,6 +73,14 @@ export function oneAtATime(f) {
     looking ??= look().finally(() => { looking = null; });
     return looking;
   };
+}
+
+// paced is oneAtATime with a pause before each look: what never ends being told, as while an import runs, is shown all the same.
+export function paced(f, milliseconds) {
+  return oneAtATime(async () => {
+    await new Promise((done) => { setTimeout(done, milliseconds); });
+    await f();
+  });
 }
 
 // busy marks a button while work goes on, and keeps it from being pressed again.
