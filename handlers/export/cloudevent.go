@@ -55,6 +55,7 @@ type eventData struct {
 	AsOfTime    *time.Time      `json:"as_of_time,omitempty"`
 
 	Attempt int `json:"attempt,omitempty"`
+	Recalls int `json:"recalls,omitempty"`
 
 	Progress *progressData `json:"progress,omitempty"`
 	Position uint64        `json:"position,omitempty"`
@@ -88,7 +89,7 @@ type progressData struct {
 
 // MarshalEvent returns the event as a CloudEvent in structured JSON, in which
 // data holds job_id and, by type: of requested the spec, with as_of as a position and as_of_time where a time was told, without the text that its filter searches
-// for unless it is sealed; of started the attempt and, once it is known, the position; of interrupted the attempts that count and the reason; of
+// for unless it is sealed; of started the attempt and, once it is known, the position; of interrupted the attempts that count, how many were in vain because accounts were deleted, and the reason; of
 // progressed the progress, position and erased_until; of completed position, erased_until, format, rows,
 // bytes, sha256, download_url, manifest_url and expires_at; of failed and expired the reason; of recalled and withdrawn
 // the position of the deletion and the reason. Once the file has been withdrawn all have rebuild, which counts how often.
@@ -108,7 +109,7 @@ func MarshalEvent(e Event) ([]byte, error) {
 			d.Filter = &filterData{Type: e.Spec.Filter.Type, KeyID: e.KeyID, SealedText: e.SealedText}
 		}
 	case Started, Interrupted:
-		d.Attempt = e.Attempt
+		d.Attempt, d.Recalls = e.Attempt, e.Recalls
 	case Progressed:
 		d.Progress = new(progressData(e.Progress))
 	case Completed:
@@ -147,7 +148,7 @@ func UnmarshalEvent(b []byte) (Event, error) {
 	e := Event{
 		ID: c.ID, Type: EventType(name), App: domain.AppID(c.App), Job: d.JobID, Time: c.Time, Actor: c.Actor,
 		CommandID: c.CommandID, CausationID: c.CausationID, CorrelationID: c.CorrelationID, TraceParent: c.TraceParent,
-		MinPosition: d.MinPosition, Rebuild: d.Rebuild, Attempt: d.Attempt, Position: d.Position, ErasedUntil: d.ErasedUntil, Reason: d.Reason,
+		MinPosition: d.MinPosition, Rebuild: d.Rebuild, Attempt: d.Attempt, Recalls: d.Recalls, Position: d.Position, ErasedUntil: d.ErasedUntil, Reason: d.Reason,
 	}
 	switch e.Type {
 	case Requested:

@@ -49,6 +49,7 @@ type Event struct {
 	MinPosition uint64     // requested: the end of the log when the job was ordered
 	Rebuild     int        // how often the file had been withdrawn; withdrawn: this time included
 	Attempt     int        // started: its number; interrupted: how many attempts count so far
+	Recalls     int        // interrupted: how many attempts have begun anew because an account was deleted
 	Progress    Progress   // progressed
 	Position    uint64     // started, once it is known, progressed, completed: what the file shows; recalled, withdrawn: of the deletion
 	ErasedUntil uint64     // progressed, completed: accounts that were deleted up to this position are left out

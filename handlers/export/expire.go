@@ -161,9 +161,9 @@ func (s *Service) forget(ctx context.Context, app domain.AppID, deletions []Dele
 
 // latestHeld returns the position of the latest deletion of an account that a job's file may hold, or come to hold; zero for none.
 func (s *Service) latestHeld(ctx context.Context, j Job, deletions []Deletion) (latest uint64, err error) {
-	known := j.erasedUntil // zero while it is not known what the file leaves out: it may be less
-	if j.Status != StatusCompleted {
-		known = max(known, j.recalled)
+	known := j.erasedUntil
+	if j.Status != StatusCompleted { // an earlier attempt than the one that told what it leaves out may be alive
+		known = j.recalled
 	}
 	for _, d := range deletions {
 		if d.Position <= max(known, latest) {
@@ -206,6 +206,28 @@ func (s *Service) mayHold(ctx context.Context, j Job, user domain.UserID) (bool,
 	return slices.Contains(j.Spec.UserIDs, user), nil
 }
 
+// mostStopping is how long an attempt has to stop.
+const mostStopping = 10 * time.Second
+
+// untilStopped ends the attempt of this instance at a job that has been marked, and waits until nothing more is written. Another instance
+// hears of the mark by itself.
+func (s *Service) untilStopped(ctx context.Context, j Job) error {
+	ended := s.running.recall(j)
+	if ended == nil {
+		return nil
+	}
+	limit := time.NewTimer(mostStopping)
+	defer limit.Stop()
+	select {
+	case <-ended:
+		return nil
+	case <-limit.C:
+		return fmt.Errorf("export %s, which may hold a deleted account, is still being written", j.ID)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // recall marks a running job.
 func (s *Service) recall(ctx context.Context, j Job, deletedAt uint64) error {
 	e := s.event(Recalled, j)
@@ -218,7 +240,9 @@ func (s *Service) recall(ctx context.Context, j Job, deletedAt uint64) error {
 		return err
 	}
 	j.recalled = max(j.recalled, deletedAt)
-	s.running.recall(j) // so that it does not finish after Forget has returned
+	if err := s.untilStopped(ctx, j); err != nil {
+		return err
+	}
 	if now, ok := s.index.get(j.App, j.ID); ok && now.mustErase() {
 		return s.erase(ctx, now, deletedAt) // it was completed meanwhile
 	}

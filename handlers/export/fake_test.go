@@ -89,6 +89,13 @@ func (l *list) remove(id domain.UserID) uint64 {
 	return l.position
 }
 
+// last returns the account that comes last.
+func (l *list) last() domain.UserID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.accounts[len(l.accounts)-1].UserID
+}
+
 // Last is the end of the log.
 func (l *list) Last(context.Context) (eventstore.Position, error) {
 	l.mu.Lock()

@@ -28,6 +28,7 @@ var (
 const (
 	reasonStopped  = "the service was stopped"
 	reasonRecalled = "an account that the file may hold was deleted; it is written anew without it"
+	reasonRestless = "accounts are deleted faster than the file is written; order fewer by a filter or user_ids, or again when fewer are deleted"
 	reasonInternal = "an internal error; the log of the service tells more"
 )
 
@@ -38,7 +39,7 @@ type Reason string
 var reasons = map[string]Reason{
 	errList.Error(): "list_unavailable", errStore.Error(): "store_unavailable", errLog.Error(): "log_unavailable",
 	ErrStoreFull.Error(): "store_full", ErrStoreAway.Error(): "store_away", ErrStoreRefuses.Error(): "store_refuses", ErrNoBucket.Error(): "no_bucket",
-	reasonStopped: "stopped", reasonRecalled: "account_deleted", reasonErased: "account_deleted", reasonInternal: "internal",
+	reasonStopped: "stopped", reasonRecalled: "account_deleted", reasonErased: "account_deleted", reasonRestless: "accounts_deleted_too_often", reasonInternal: "internal",
 	reasonAge: "age", reasonLost: "file_lost",
 }
 
@@ -61,6 +62,9 @@ func forPeople(err error) string {
 	var refused *domain.Rejection
 	if errors.As(err, &refused) {
 		return refused.Detail
+	}
+	if errors.Is(err, errRecalled) {
+		return reasonRestless
 	}
 	for _, known := range []error{ErrStoreFull, ErrStoreAway, ErrStoreRefuses, ErrNoBucket, errStore, errList, errLog} {
 		if errors.Is(err, known) {

@@ -62,8 +62,10 @@ type Job struct {
 	sealedText                 []byte // what the filter searches for
 	attempts                   int    // that count, the one under way included
 	recalled                   uint64 // position of the latest deletion that the file must leave out
+	recalls                    int    // attempts that were in vain because of that
 	erasedUntil                uint64 // the file leaves out what was deleted up to this position; zero while it is not known
 	lastEvent                  time.Time
+	startedBy                  string // id of the latest started event
 	completedBy                string // id of the completed event that counts
 	hasManifest                bool   // beside the file
 	sequence                   uint64 // of the requested event
@@ -107,7 +109,7 @@ func (j Job) fold(e Event) Job {
 	case j.Status.Finished():
 		return j
 	case e.Type == Started:
-		j.Status, j.attempts, j.Progress, j.erasedUntil = StatusRunning, e.Attempt, Progress{}, 0
+		j.Status, j.attempts, j.startedBy, j.Progress, j.erasedUntil = StatusRunning, e.Attempt, e.ID, Progress{}, 0
 		if j.StartedAt.IsZero() {
 			j.StartedAt = e.Time
 		}
@@ -115,7 +117,7 @@ func (j Job) fold(e Event) Job {
 	case e.Type == Interrupted && e.Attempt+1 != j.attempts: // another attempt has begun since
 		return j
 	case e.Type == Interrupted:
-		j.Status, j.attempts, j.Progress = StatusQueued, e.Attempt, Progress{}
+		j.Status, j.attempts, j.recalls, j.Progress = StatusQueued, e.Attempt, e.Recalls, Progress{}
 	case e.Type == Progressed:
 		j.Progress, j.Position, j.erasedUntil = e.Progress, e.Position, e.ErasedUntil
 	case e.Type == Completed:
@@ -146,7 +148,7 @@ func (j Job) withdraw(e Event) Job {
 	j.withdrawn = withdrawn{version: version{j.Position, j.erasedUntil}, bytes: j.Bytes, at: e.Time}
 	j.Status, j.Rebuilds = StatusQueued, e.Rebuild
 	j.Progress, j.Rows, j.Bytes, j.SHA256, j.Error = Progress{}, 0, 0, "", ""
-	j.FinishedAt, j.attempts, j.erasedUntil, j.completedBy, j.hasManifest = time.Time{}, 0, 0, "", false
+	j.FinishedAt, j.attempts, j.recalls, j.erasedUntil, j.completedBy, j.hasManifest = time.Time{}, 0, 0, 0, "", false
 	j.lastEvent, j.unrest = e.Time, unrest{since: e.Time, latest: e.Time}
 	return j
 }

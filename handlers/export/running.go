@@ -28,6 +28,9 @@ const noJob = -1
 // errOver ends the work on a job that is over, such as by a cancellation.
 var errOver = errors.New("the export is over")
 
+// errTakenOver ends an attempt at a job that the queue has handed out again.
+var errTakenOver = errors.New("the export is worked on by another attempt")
+
 // errRecalled ends an attempt that may have written an account which has been deleted meanwhile.
 var errRecalled = errors.New("an account that the file may hold has been deleted")
 
@@ -37,7 +40,7 @@ func (r *running) start(ctx context.Context, k jobKey) (work context.Context, t 
 	work, cancel := context.WithCancelCause(ctx)
 	t = &task{cancel: cancel, done: make(chan struct{}), rebuild: noJob}
 	for before := r.enter(k, t); before != nil; before = r.enter(k, t) {
-		before.cancel(errOver)
+		before.cancel(errTakenOver)
 		select {
 		case <-before.done:
 		case <-ctx.Done():
@@ -106,11 +109,15 @@ func (r *running) stop(j Job) {
 	}
 }
 
-// recall ends an attempt at a job that does not leave out all that was deleted. One that has not begun to read will.
-func (r *running) recall(j Job) {
+// recall ends an attempt at a job that does not leave out all that was deleted, and returns what is closed when it has ended. One that has not begun to
+// read will; nil is returned then.
+func (r *running) recall(j Job) (ended <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if t := r.jobs[jobKey{j.App, j.ID}]; t != nil && t.erasedUntil > 0 && t.erasedUntil < j.recalled {
-		t.cancel(errRecalled)
+	t := r.jobs[jobKey{j.App, j.ID}]
+	if t == nil || t.erasedUntil == 0 || t.erasedUntil >= j.recalled {
+		return nil
 	}
+	t.cancel(errRecalled)
+	return t.done
 }

@@ -69,12 +69,26 @@ func (s *Service) workOnce(ctx context.Context, app domain.AppID, id string) err
 	return err
 }
 
+// mostRecalls is how many attempts may be in vain because accounts were deleted. By then what is written would not be kept for long either.
+const mostRecalls = 20
+
+// takenOver tells whether another attempt has begun: the queue has taken this one for dead. That one may have removed what this one wrote.
+func (s *Service) takenOver(ctx context.Context, job Job) bool {
+	if job.startedBy == "" {
+		return false
+	}
+	now, err := s.load(ctx, job.App, job.ID)
+	return err == nil && now.Rebuilds == job.Rebuilds && now.startedBy != job.startedBy
+}
+
 // conclude tells what became of an attempt, and what the queue is told.
 func (s *Service) conclude(ctx context.Context, job Job, stopped, err error) (AttemptOutcome, error) {
 	var refused *domain.Rejection
 	switch {
 	case err == nil:
 		return AttemptCompleted, nil
+	case errors.Is(stopped, errTakenOver), errors.Is(err, errTakenOver), stopped == nil && s.takenOver(ctx, job):
+		return AttemptOver, nil // whoever did goes on with what there is
 	case errors.Is(stopped, errOver):
 		ctx = context.WithoutCancel(ctx)
 		return AttemptOver, errors.Join(s.keepPromise(ctx, job.App, job.ID), s.removeParts(ctx, job))
@@ -82,6 +96,9 @@ func (s *Service) conclude(ctx context.Context, job Job, stopped, err error) (At
 		s.interrupt(ctx, job, reasonStopped)
 		return AttemptRepeated, context.Cause(ctx)
 	case errors.Is(stopped, errRecalled), errors.Is(err, errRecalled):
+		if job.recalls++; job.recalls >= mostRecalls {
+			return AttemptFailed, s.fail(ctx, job, errRecalled)
+		}
 		s.interrupt(ctx, job, reasonRecalled)
 		s.dropParts(ctx, job)
 		return AttemptRepeated, errRecalled
@@ -107,6 +124,7 @@ func (s *Service) attempt(ctx context.Context, t *task, job *Job) error {
 	if _, err := s.cfg.Events.Publish(ctx, started, Condition{}); err != nil {
 		return fmt.Errorf("%w: tell that the export starts: %w", errLog, err)
 	}
+	job.startedBy = started.ID
 	before, parts, err := s.tidy(ctx, *job)
 	if err != nil {
 		return err
@@ -228,7 +246,10 @@ func (s *Service) complete(ctx context.Context, job Job, w *fileWriter) error {
 	e.Result = FileResult{
 		Rows: m.Rows, Bytes: m.Bytes, SHA256: m.SHA256, DownloadURL: links.File, ManifestURL: links.Manifest, ExpiresAt: expires,
 	}
-	told := s.tellCompleted(ctx, e)
+	told := s.tellCompleted(ctx, e, job.startedBy)
+	if errors.Is(told, errTakenOver) {
+		return told // the other attempt removes or replaces the file
+	}
 	// The last word must be heard even when the job has just been stopped.
 	ctx = context.WithoutCancel(ctx)
 	if told != nil && !errors.Is(told, errSettled) && !errors.Is(told, errRecalled) {
@@ -241,12 +262,15 @@ func (s *Service) complete(ctx context.Context, job Job, w *fileWriter) error {
 }
 
 // tellCompleted tells that a job is completed. errRecalled when the file may hold an account that has been
-// deleted meanwhile, errSettled when the job is over or its file is of a version that has been withdrawn.
-func (s *Service) tellCompleted(ctx context.Context, e Event) error {
+// deleted meanwhile, errSettled when the job is over or its file is of a version that has been withdrawn, errTakenOver when another attempt has begun, which
+// may have removed the file.
+func (s *Service) tellCompleted(ctx context.Context, e Event, startedBy string) error {
 	_, err := s.tell(ctx, e.App, e.Job, func(now Job) (Event, error) {
 		switch {
 		case now.Status.Finished() || now.Rebuilds != e.Rebuild:
 			return Event{}, errSettled
+		case now.startedBy != startedBy:
+			return Event{}, errTakenOver
 		case now.recalled > e.ErasedUntil:
 			return Event{}, errRecalled
 		}
@@ -315,7 +339,7 @@ func (s *Service) interrupt(ctx context.Context, job Job, reason string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
 	e := s.event(Interrupted, job)
-	e.Attempt, e.Reason = job.attempts-1, reason
+	e.Attempt, e.Recalls, e.Reason = job.attempts-1, job.recalls, reason
 	if _, err := s.cfg.Events.Publish(ctx, e, Condition{}); err != nil {
 		s.cfg.Logger.Warn("an interrupted attempt at an export counts, for it cannot be told", "app", job.App, "job", job.ID, "error", err)
 	}
