@@ -22,6 +22,7 @@ var (
 	ErrStoreAway    = errors.New("the file store cannot be reached")
 	ErrStoreRefuses = errors.New("the service has no credentials that the file store takes")
 	ErrNoBucket     = errors.New("the file store has no such bucket")
+	ErrStoreTaken   = errors.New("the file store belongs to another Rollcall")
 )
 
 // Other reasons that people read.
@@ -39,7 +40,8 @@ type Reason string
 var reasons = map[string]Reason{
 	errList.Error(): "list_unavailable", errStore.Error(): "store_unavailable", errLog.Error(): "log_unavailable",
 	ErrStoreFull.Error(): "store_full", ErrStoreAway.Error(): "store_away", ErrStoreRefuses.Error(): "store_refuses", ErrNoBucket.Error(): "no_bucket",
-	reasonStopped: "stopped", reasonRecalled: "account_deleted", reasonErased: "account_deleted", reasonRestless: "accounts_deleted_too_often", reasonInternal: "internal",
+	ErrStoreTaken.Error(): "store_taken",
+	reasonStopped:         "stopped", reasonRecalled: "account_deleted", reasonErased: "account_deleted", reasonRestless: "accounts_deleted_too_often", reasonInternal: "internal",
 	reasonAge: "age", reasonLost: "file_lost",
 }
 
@@ -66,7 +68,7 @@ func forPeople(err error) string {
 	if errors.Is(err, errRecalled) {
 		return reasonRestless
 	}
-	for _, known := range []error{ErrStoreFull, ErrStoreAway, ErrStoreRefuses, ErrNoBucket, errStore, errList, errLog} {
+	for _, known := range []error{ErrStoreFull, ErrStoreAway, ErrStoreRefuses, ErrNoBucket, ErrStoreTaken, errStore, errList, errLog} {
 		if errors.Is(err, known) {
 			return known.Error()
 		}

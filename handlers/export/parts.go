@@ -24,7 +24,10 @@ type part struct {
 	index   int
 }
 
-const partPrefix = "part-2-" // and the version of their form
+const (
+	partNames  = "part-"          // begins the names of parts of all forms
+	partPrefix = partNames + "2-" // and the version of their form
+)
 
 func (p part) name(job Job) FileName {
 	return FileName{App: job.App, Job: job.ID, Name: fmt.Sprintf("%s%06d-%d-%d", partPrefix, p.index, p.version.position, p.version.erasedUntil)}

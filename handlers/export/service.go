@@ -62,7 +62,7 @@ type Queue interface {
 	Enqueue(ctx context.Context, app domain.AppID, job string, rebuild int) error
 }
 
-// Files keeps the files. Its errors wrap ErrStoreFull, ErrStoreAway, ErrStoreRefuses or ErrNoBucket where that is known.
+// Files keeps the files. Its errors wrap ErrStoreFull, ErrStoreAway, ErrStoreRefuses, ErrNoBucket or ErrStoreTaken where that is known.
 type Files interface {
 	// Create begins a file, which cannot be read before it is committed and then replaces one of
 	// the same name.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/oklog/ulid/v2"
 )
 
 // stateBucket is the bucket of checkpoints.
@@ -20,6 +21,7 @@ var ErrBucket = errors.New("the bucket is not set up as it must be")
 // State keeps small numbers by name, such as the checkpoint of a reactor. It is
 // safe for concurrent use; each name is for one writer.
 type State struct {
+	js jetstream.JetStream
 	kv jetstream.KeyValue
 }
 
@@ -35,7 +37,7 @@ func OpenState(ctx context.Context, js jetstream.JetStream, replicas int) (*Stat
 	if err != nil {
 		return nil, err
 	}
-	return &State{kv: kv}, nil
+	return &State{js: js, kv: kv}, nil
 }
 
 // Get returns the number that was put under a name last, zero when there is none. In
@@ -62,6 +64,23 @@ func (s *State) Put(ctx context.Context, name string, n uint64) error {
 		return fmt.Errorf("put %s into bucket %s: %w", name, stateBucket, err)
 	}
 	return nil
+}
+
+// idName is under what the bucket has the id of this Rollcall.
+const idName = "id"
+
+// ID returns the id of this Rollcall, a ULID: the same for all instances on one log, and of no other. The first instance makes it; one that
+// was restored from a backup, which has no checkpoints, has a new one.
+func (s *State) ID(ctx context.Context) (string, error) {
+	for {
+		id, _, err := lastMessage(ctx, s.js.Conn(), "KV_"+stateBucket, "$KV."+stateBucket+"."+idName)
+		if err != nil || len(id) > 0 {
+			return string(id), err
+		}
+		if _, err := s.kv.Create(ctx, idName, []byte(ulid.Make().String())); err != nil && !errors.Is(err, jetstream.ErrKeyExists) {
+			return "", fmt.Errorf("put %s into bucket %s: %w", idName, stateBucket, err)
+		}
+	}
 }
 
 // openBucket returns a bucket that keeps the latest value of each key on disk

@@ -88,3 +88,35 @@ func TestABucketThatForgetsIsRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestAllInstancesOnALogHaveOneIDAndThoseOnAnotherAnother(t *testing.T) {
+	n := newNode(t)
+	ids := make(chan string)
+	const instances = 8
+	for range instances {
+		state, err := messaging.OpenState(t.Context(), n.connect(t), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			id, err := state.ID(t.Context())
+			if err != nil {
+				t.Error(err)
+			}
+			ids <- id
+		}()
+	}
+	first := <-ids
+	for range instances - 1 {
+		if id := <-ids; id != first {
+			t.Errorf("one has %q, another %q", first, id)
+		}
+	}
+	state, err := messaging.OpenState(t.Context(), newNode(t).connect(t), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if id, err := state.ID(t.Context()); err != nil || id == first || id == "" {
+		t.Errorf("another log has %q, %v", id, err)
+	}
+}

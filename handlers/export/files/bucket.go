@@ -42,6 +42,10 @@ func openBucket(ctx context.Context, u *url.URL) (*blob.Bucket, *uploads, error)
 	if u.Path != "" && u.Path != "/" {
 		return nil, nil, fmt.Errorf("a bucket has no path; write s3://%s?prefix=%s/", u.Host, strings.Trim(u.Path, "/"))
 	}
+	prefix := u.Query().Get("prefix")
+	if prefix != "" && !strings.HasSuffix(prefix, "/") { // the store without a prefix would take these files for its own
+		return nil, nil, fmt.Errorf("a prefix ends in a slash; write prefix=%s/", prefix)
+	}
 	b, err := blob.OpenBucket(ctx, u.String())
 	if err != nil {
 		return nil, nil, err
@@ -50,7 +54,7 @@ func openBucket(ctx context.Context, u *url.URL) (*blob.Bucket, *uploads, error)
 	if !b.As(&client) {
 		return nil, nil, errors.Join(errors.New("the driver of the bucket has no client of S3"), b.Close())
 	}
-	return b, &uploads{client: client, bucket: u.Host, prefix: u.Query().Get("prefix")}, nil
+	return b, &uploads{client: client, bucket: u.Host, prefix: prefix}, nil
 }
 
 // uploads are those of an S3 bucket that nobody has finished. They take space and cannot be read, and a listing of

@@ -29,7 +29,7 @@ func newBucket(t *testing.T) *fixture {
 func bucketFixture(t *testing.T, server *s3test.Server, url, raw string) *fixture {
 	t.Helper()
 	f := &fixture{
-		now: time.Now(), gone: http.StatusNotFound, store: openStore(t, files.Config{URL: url}),
+		now: time.Now(), gone: http.StatusNotFound, cfg: files.Config{URL: url}, store: openStore(t, files.Config{URL: url}),
 		raw: filepath.Join(server.Root(), raw), kept: func(t *testing.T) []string { return server.Files(t) },
 	}
 	f.put(t, file, content)

@@ -24,7 +24,8 @@ var file = export.FileName{App: "shop", Job: "01ARZ3NDEKTSV4RRFFQ69G5FAV", Name:
 // fixture is a store with one file, and a server for it where it is a folder.
 type fixture struct {
 	store  *files.Store
-	folder string // empty where the store is a bucket
+	cfg    files.Config // of store
+	folder string       // empty where the store is a bucket
 	now    time.Time
 	url    string                    // of the file, for a minute
 	gone   int                       // what the URL of a file that is not there answers
@@ -42,15 +43,8 @@ func newFixture(t *testing.T) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.store, err = files.Open(t.Context(), files.Config{URL: "file://" + f.folder, Secret: secret, BaseURL: srv.URL, Now: func() time.Time { return f.now }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := f.store.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	f.cfg = files.Config{URL: "file://" + f.folder, Secret: secret, BaseURL: srv.URL, Now: func() time.Time { return f.now }}
+	f.store = openStore(t, f.cfg)
 	f.put(t, file, content)
 	if f.url, err = f.store.URL(t.Context(), file, time.Minute); err != nil {
 		t.Fatal(err)
@@ -237,6 +231,7 @@ func TestAStoreThatCannotWorkIsRefused(t *testing.T) {
 		"an unknown scheme": {URL: "gopher://exports"},
 		"a bucket's path":   {URL: "s3://exports/below?region=us-east-1"},
 		"no bucket":         {URL: "s3://?region=us-east-1"},
+		"an open prefix":    {URL: "s3://exports?region=us-east-1&prefix=staging"},
 		"no such parameter": {URL: "s3://exports?regoin=us-east-1"},
 		"a short secret":    {URL: "file://" + t.TempDir(), Secret: secret[1:], BaseURL: "http://localhost"},
 		"no base":           {URL: "file://" + t.TempDir(), Secret: secret},

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/oklog/ulid/v2"
+
 	"rollcall/handlers/export"
 )
 
@@ -47,7 +49,7 @@ func TestAFolderWithoutSpaceSaysSoAndKeepsNothingHalfWritten(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer s.Close()
-			up, err := s.Create(t.Context(), export.FileName{App: "shop", Job: strings.Repeat("0", jobIDLength), Name: "a.csv"})
+			up, err := s.Create(t.Context(), export.FileName{App: "shop", Job: strings.Repeat("0", ulid.EncodedSize), Name: "a.csv"})
 			if err != nil {
 				t.Fatal(err)
 			}

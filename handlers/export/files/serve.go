@@ -12,7 +12,10 @@ import (
 	"rollcall/handlers/export"
 )
 
-const cacheControl = "private, no-store"
+const (
+	cacheControl = "private, no-store"
+	jsonType     = "application/json"
+)
 
 // contentType returns the media type of a file by the end of its name: as registered with IANA and, where
 // nothing is, what is commonly sent. A compressed file is served as what it is, for its hash is of
@@ -32,7 +35,7 @@ func contentType(name string) string {
 	case ".zst":
 		return "application/zstd" // RFC 8878 section 7.1
 	case ".json":
-		return "application/json"
+		return jsonType
 	}
 	return "application/octet-stream"
 }

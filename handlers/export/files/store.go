@@ -9,11 +9,14 @@ import (
 	"iter"
 	"net/url"
 	"os"
+	"path"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"time"
 
+	"github.com/oklog/ulid/v2"
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/fileblob"
 	"gocloud.dev/blob/s3blob"
@@ -37,6 +40,9 @@ type Config struct {
 	// BaseURL is where clients reach Store.ServeHTTP, such as http://127.0.0.1:8080. A path in it goes
 	// before PathPrefix.
 	BaseURL string
+	// Owner is the id of the Rollcall that the store is of, see Store.Claim; all its instances have the same. Empty: the store has no mark, and whoever opens
+	// it must know that it has no other owner.
+	Owner string
 	// Patience is how long a bucket may take over one step of an upload, one listing or one removal: 2 minutes when zero.
 	Patience time.Duration
 	// Now is time.Now when nil.
@@ -51,6 +57,8 @@ type Store struct {
 	bucket   *blob.Bucket
 	signer   *signer  // nil where the bucket signs
 	uploads  *uploads // nil unless the bucket is one of S3
+	owner    string
+	claimed  atomic.Bool
 	patience time.Duration
 	now      func() time.Time
 }
@@ -59,7 +67,7 @@ var _ export.Files = (*Store)(nil)
 
 // Open opens the bucket.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
-	s := &Store{patience: cmp.Or(cfg.Patience, defaultPatience), now: cfg.Now}
+	s := &Store{owner: cfg.Owner, patience: cmp.Or(cfg.Patience, defaultPatience), now: cfg.Now}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -86,6 +94,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 
 // Check tells why the store cannot be used, nil when it can as far as looking into it shows.
 func (s *Store) Check(ctx context.Context) error {
+	if err := s.Claim(ctx); err != nil {
+		return err
+	}
 	if _, err := s.next(ctx, s.bucket.List(nil)); err != io.EOF {
 		return err
 	}
@@ -150,36 +161,49 @@ const ownerOnly = 0o600
 // key returns the key of a file: <app>/<job>-<name>.
 func key(n export.FileName) string { return string(n.App) + "/" + n.Job + "-" + n.Name }
 
-// jobIDLength is the length of a ULID.
-const jobIDLength = 26
+// unfinishedFile ends the names of files in a folder that are being written.
+const unfinishedFile = ".tmp"
 
-// parseKey undoes key.
+// parseKey undoes key. What Rollcall does not put into a store is not listed, and so never removed: the job must be a ULID, and the
+// name one that exports have.
 func parseKey(k string) (export.FileName, bool) {
-	app, rest, ok := strings.Cut(k, "/")
-	if !ok || len(rest) < jobIDLength+2 || rest[jobIDLength] != '-' {
+	app, rest, _ := strings.Cut(k, "/")
+	if len(rest) <= ulid.EncodedSize || rest[ulid.EncodedSize] != '-' {
 		return export.FileName{}, false
 	}
-	return export.FileName{App: domain.AppID(app), Job: rest[:jobIDLength], Name: rest[jobIDLength+1:]}, true
+	n := export.FileName{App: domain.AppID(app), Job: rest[:ulid.EncodedSize], Name: rest[ulid.EncodedSize+1:]}
+	id, err := ulid.ParseStrict(n.Job)
+	whole := n
+	if name, ok := strings.CutSuffix(n.Name, unfinishedFile); ok {
+		whole.Name = strings.TrimSuffix(name, path.Ext(name)) // a number that fileblob has put there
+	}
+	return n, err == nil && id.String() == n.Job && n.App.Valid() && whole.Known()
 }
 
 // Create begins a file.
 func (s *Store) Create(ctx context.Context, name export.FileName) (export.Upload, error) {
+	if err := s.Claim(ctx); err != nil {
+		return nil, err
+	}
+	return s.write(ctx, key(name), &blob.WriterOptions{
+		ContentType: contentType(name.Name), ContentDisposition: disposition(name.Name), CacheControl: cacheControl,
+	})
+}
+
+// write begins to write to a key.
+func (s *Store) write(ctx context.Context, key string, opts *blob.WriterOptions) (*upload, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	u := &upload{store: s, ctx: ctx, cancel: cancel}
-	w, err := s.bucket.NewWriter(ctx, key(name), &blob.WriterOptions{
-		ContentType:        contentType(name.Name),
-		ContentDisposition: disposition(name.Name),
-		CacheControl:       cacheControl,
-		BeforeWrite: func(as func(any) bool) error {
-			switch {
-			case s.uploads != nil:
-				return s.uploads.tune(as)
-			case as(&u.file): // only a folder has one
-				return u.file.Chmod(ownerOnly)
-			}
-			return nil
-		},
-	})
+	opts.BeforeWrite = func(as func(any) bool) error {
+		switch {
+		case s.uploads != nil:
+			return s.uploads.tune(as)
+		case as(&u.file): // only a folder has one
+			return u.file.Chmod(ownerOnly)
+		}
+		return nil
+	}
+	w, err := s.bucket.NewWriter(ctx, key, opts)
 	if err != nil {
 		cancel(nil)
 		return nil, explain(err)
@@ -190,6 +214,9 @@ func (s *Store) Create(ctx context.Context, name export.FileName) (export.Upload
 
 // Open reads a file that is committed.
 func (s *Store) Open(ctx context.Context, name export.FileName) (io.ReadCloser, error) {
+	if err := s.Claim(ctx); err != nil {
+		return nil, err
+	}
 	r, err := s.bucket.NewReader(ctx, key(name), nil)
 	if err != nil {
 		return nil, explain(err)
@@ -199,6 +226,9 @@ func (s *Store) Open(ctx context.Context, name export.FileName) (io.ReadCloser, 
 
 // Delete removes a file, or an upload that All gave.
 func (s *Store) Delete(ctx context.Context, name export.FileName) error {
+	if err := s.Claim(ctx); err != nil {
+		return err
+	}
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
 	if s.uploads != nil {
@@ -221,6 +251,10 @@ func (s *Store) All(ctx context.Context, app domain.AppID, job string) iter.Seq2
 		}
 	}
 	return func(yield func(export.StoredFile, error) bool) {
+		if err := s.Claim(ctx); err != nil {
+			yield(export.StoredFile{}, err)
+			return
+		}
 		list := s.list
 		if s.signer != nil {
 			list = s.listFolder

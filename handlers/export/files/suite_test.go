@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 
 	"rollcall/domain"
 	"rollcall/handlers/export"
+	"rollcall/handlers/export/files"
 )
 
 // patience is how long a test waits for what must happen.
@@ -282,7 +284,7 @@ func TestWhatIsNotCommittedCannotBeReadAndLeavesNothing(t *testing.T) {
 func TestFilesAreListedByApplicationAndJob(t *testing.T) {
 	inEach(t, func(t *testing.T, f *fixture) {
 		sibling := export.FileName{App: file.App, Job: "01BX5ZZKBKACTAV9WEVGEMMVRZ", Name: file.Name}
-		stranger := export.FileName{App: file.App + "2", Job: file.Job, Name: file.Name}
+		stranger := export.FileName{App: file.App + "2", Job: file.Job, Name: "accounts-shop2-42.csv"}
 		f.put(t, sibling, content)
 		f.put(t, stranger, content)
 		for _, c := range []struct {
@@ -376,6 +378,88 @@ func TestAFileThatIsCommittedCanBeRead(t *testing.T) {
 		if r, err := f.store.Open(t.Context(), other); err == nil {
 			r.Close()
 			t.Error("a file that is not committed can be read")
+		}
+	})
+}
+
+func TestWhatRollcallDidNotPutThereIsNotListed(t *testing.T) {
+	inEach(t, func(t *testing.T, f *fixture) {
+		for _, path := range []string{
+			"backups/2026-11-25T17:00:00.123456-db.dump",                    // has an id's length before the dash
+			"shop/01ARZ3NDEKTSV4RRFFQ69G5FAV-notes.txt",                     // of no name that exports give
+			"shop/01arz3ndektsv4rrffq69g5fav-accounts-shop-42.csv",          // lower case
+			"shop/01ARZ3NDEKTSV4RRFFQ69G5FAV-accounts-other-42.csv",         // of another application
+			"Shop/01ARZ3NDEKTSV4RRFFQ69G5FAV-accounts-Shop-42.csv",          // of none
+			"deeper/shop/01ARZ3NDEKTSV4RRFFQ69G5FAV-accounts-shop-42.csv",   // of a store below
+			"shop/01ARZ3NDEKTSV4RRFFQ69G5FAV-accounts-shop-42.csv.old",      // beside one
+			"shop/01ARZ3NDEKTSV4RRFFQ69G5FAV-accounts-shop-42.csv/more.csv", // below one
+			"readme.txt",
+		} {
+			path = filepath.Join(f.raw, filepath.FromSlash(path))
+			if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+				continue // a file is where the folder would be
+			}
+			if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := names(f.all(t, "", "")); !slices.Equal(got, []export.FileName{file}) {
+			t.Errorf("the store lists %v", got)
+		}
+	})
+}
+
+func TestAStoreHasOneOwner(t *testing.T) {
+	const staging, production = "01BX5ZZKBKACTAV9WEVGEMMVRZ", "01BX5ZZKBKACTAV9WEVGEMMVS0"
+	inEach(t, func(t *testing.T, f *fixture) {
+		open := func(owner string) *files.Store {
+			cfg := f.cfg
+			cfg.Owner = owner
+			return openStore(t, cfg)
+		}
+		for range 2 { // instances
+			if err := open(staging).Claim(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		other := open(production)
+		for what, err := range useAll(t, other) {
+			checkFault(t, what, err, export.ErrStoreTaken)
+		}
+		if _, err := other.Open(t.Context(), file); !errors.Is(err, export.ErrStoreTaken) {
+			t.Errorf("a file of the other one is read: %v", err)
+		}
+		if _, body := do(t, http.MethodGet, f.url); body != content {
+			t.Errorf("the file of the owner is %q", body)
+		}
+		if err := write(t.Context(), open(staging), "again"); err != nil {
+			t.Errorf("the owner cannot write: %v", err)
+		}
+
+		if f.folder == "" {
+			return // the server remembers a file that is removed behind its back
+		}
+		if err := os.Remove(filepath.Join(f.raw, "rollcall.json")); err != nil { // as an operator does who knows better
+			t.Fatal(err)
+		}
+		if err := list(t.Context(), other); err != nil {
+			t.Errorf("without the mark: %v", err)
+		}
+		if err := open(staging).Claim(t.Context()); !errors.Is(err, export.ErrStoreTaken) || !strings.Contains(err.Error(), production) {
+			t.Errorf("the owner before gets %v", err)
+		}
+	})
+}
+
+func TestAMarkThatNamesNobodyIsNotReplaced(t *testing.T) {
+	inEach(t, func(t *testing.T, f *fixture) {
+		if err := os.WriteFile(filepath.Join(f.raw, "rollcall.json"), []byte("{}"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cfg := f.cfg
+		cfg.Owner = "01BX5ZZKBKACTAV9WEVGEMMVRZ"
+		if err := openStore(t, cfg).Claim(t.Context()); !errors.Is(err, export.ErrStoreTaken) {
+			t.Errorf("it is claimed: %v", err)
 		}
 	})
 }

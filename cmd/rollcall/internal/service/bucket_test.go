@@ -1,6 +1,7 @@
 package service_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,7 +13,9 @@ import (
 	"testing"
 
 	"rollcall/cmd/rollcall/internal/client"
+	"rollcall/cmd/rollcall/internal/service"
 	"rollcall/eventstore/storetest"
+	"rollcall/handlers/export"
 	"rollcall/handlers/export/files/s3test"
 )
 
@@ -74,7 +77,7 @@ func TestExportsWaitForABucketThatGoesAwayAndTheServiceDoesNot(t *testing.T) {
 		t.Fatalf("the export is %s with %d rows (%v): %s", e.Status, e.Rows, err, e.Error)
 	}
 	checkDownload(t, c, e)
-	if kept := bucket.Files(t); len(kept) != 2 { // the file and its manifest
+	if kept := bucket.Files(t); len(kept) != 3 { // the file, its manifest, and the mark of the owner
 		t.Errorf("the bucket keeps %v", kept)
 	}
 	if strings.Contains(logged.String(), s3test.SecretKey) {
@@ -143,4 +146,20 @@ func TestInstancesOnAClusterShareABucket(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkDownload(t, other, e)
+}
+
+func TestTwoRollcallsDoNotShareAStoreOfExports(t *testing.T) {
+	cfg := config(t.TempDir())
+	cfg.Exports = "file://" + t.TempDir()
+	first := start(t, cfg)
+	defer stop(t, first)
+	another := config(t.TempDir())
+	another.Exports = cfg.Exports
+	s, err := service.Start(t.Context(), another)
+	if err == nil {
+		stop(t, s)
+	}
+	if !errors.Is(err, export.ErrStoreTaken) || !strings.Contains(err.Error(), "--exports") {
+		t.Errorf("another one starts with %v", err)
+	}
 }

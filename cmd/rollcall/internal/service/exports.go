@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"time"
 
@@ -31,10 +32,17 @@ func (s *Service) openExports(ctx context.Context) (err error) {
 	if base == "" {
 		base = s.URL()
 	}
-	if s.files, err = files.Open(ctx, files.Config{URL: s.cfg.exportsURL(), Secret: secret, Accept: accept, BaseURL: base}); err != nil {
+	id, err := patiently(ctx, s.state.ID)
+	if err != nil {
+		return err
+	}
+	if s.files, err = files.Open(ctx, files.Config{URL: s.cfg.exportsURL(), Secret: secret, Accept: accept, BaseURL: base, Owner: id}); err != nil {
 		return err
 	}
 	s.closing("the exports' store", s.files.Close)
+	if err := s.claimFiles(ctx); err != nil {
+		return err
+	}
 	queue, err := patiently(ctx, func(ctx context.Context) (*messaging.Exports, error) {
 		return messaging.OpenExports(ctx, s.js, s.cfg.Replicas)
 	})
@@ -47,6 +55,18 @@ func (s *Service) openExports(ctx context.Context) (err error) {
 	})
 	s.queue = queue
 	return err
+}
+
+// claimFiles finds out whether the store of exports is another Rollcall's, which would remove the files of this one. A store that cannot be asked now is asked again
+// before it is used.
+func (s *Service) claimFiles(ctx context.Context) error {
+	const patience = 5 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := s.files.Claim(ctx); errors.Is(err, export.ErrStoreTaken) {
+		return fmt.Errorf("--exports: %w", err)
+	}
+	return nil
 }
 
 // exportAckWait is how long after a start a job is taken up again that a stop or a crash interrupted. The server
