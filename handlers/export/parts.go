@@ -3,6 +3,7 @@ package export
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/klauspost/compress/s2"
 
@@ -19,6 +21,8 @@ import (
 // A part holds accounts that an attempt has found, in the order of the file. It is kept in the store from when it is full until the job
 // is over, so that the next attempt at the same version finds them there, not in the list and the log. Nobody
 // is ever given a URL of it. It is the same for all formats: from the same accounts an encoder makes the same bytes.
+//
+// It begins with a SHA-256 of its name, which has the version of its form, and of all that follows.
 type part struct {
 	version version
 	index   int
@@ -26,7 +30,7 @@ type part struct {
 
 const (
 	partNames  = "part-"          // begins the names of parts of all forms
-	partPrefix = partNames + "2-" // and the version of their form
+	partPrefix = partNames + "3-" // and the version of their form
 )
 
 func (p part) name(job Job) FileName {
@@ -85,7 +89,7 @@ func (s *Service) tidy(ctx context.Context, job Job) (v version, parts int, err 
 func (s *Service) removeParts(ctx context.Context, job Job) error {
 	for f, err := range s.cfg.Files.All(ctx, job.App, job.ID) {
 		if err == nil {
-			if _, ok := partOf(job, f.Name); ok || f.Unfinished {
+			if strings.HasPrefix(f.Name.Name, partNames) || f.Unfinished {
 				err = s.cfg.Files.Delete(ctx, f.Name)
 			}
 		}
@@ -179,8 +183,11 @@ func (s *Service) keep(ctx context.Context, name FileName, head, packed []byte) 
 	if err != nil {
 		return err
 	}
-	if _, err = upload.Write(head); err == nil {
-		_, err = upload.Write(packed)
+	sum := partSum(name, head, packed)
+	for _, b := range [...][]byte{sum[:], head, packed} {
+		if err == nil {
+			_, err = upload.Write(b)
+		}
 	}
 	if err == nil {
 		err = upload.Commit()
@@ -191,7 +198,18 @@ func (s *Service) keep(ctx context.Context, name FileName, head, packed []byte) 
 	return err
 }
 
-// kept yields what the parts of an earlier attempt hold.
+// partSum returns what a part begins with.
+func partSum(name FileName, content ...[]byte) (sum [sha256.Size]byte) {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s/%s/%s\n", name.App, name.Job, name.Name)
+	for _, b := range content {
+		h.Write(b)
+	}
+	h.Sum(sum[:0])
+	return sum
+}
+
+// kept yields what the parts of an earlier attempt hold. One that is damaged is removed and ends the attempt.
 func (s *Service) kept(ctx context.Context, job Job, v version, parts int) iter.Seq2[piece, error] {
 	return func(yield func(piece, error) bool) {
 		for i := range parts {
@@ -210,6 +228,7 @@ func (s *Service) kept(ctx context.Context, job Job, v version, parts int) iter.
 	}
 }
 
+// readPart reads a part. errRecord when it is not what was written.
 func (s *Service) readPart(ctx context.Context, name FileName) (p piece, err error) {
 	file, err := s.cfg.Files.Open(ctx, name)
 	if err != nil {
@@ -220,6 +239,10 @@ func (s *Service) readPart(ctx context.Context, name FileName) (p piece, err err
 	if err != nil {
 		return piece{}, err
 	}
+	if len(data) < sha256.Size || partSum(name, data[sha256.Size:]) != [sha256.Size]byte(data) {
+		return piece{}, errRecord
+	}
+	data = data[sha256.Size:]
 	head := records{left: string(data)}
 	p.looked = int64(head.number())
 	n := head.number()

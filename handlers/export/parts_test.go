@@ -1,9 +1,12 @@
 package export_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -153,6 +156,82 @@ func TestPartsAreThrownAwayWhenTheyMayHoldADeletedAccountOrTheJobIsOver(t *testi
 				t.Errorf("left are %v", names)
 			}
 		})
+	}
+}
+
+func TestAPartThatIsNotWhatWasWrittenIsDroppedAndTheFileIsTheSame(t *testing.T) {
+	for name, damage := range map[string]func(path string, content []byte) error{
+		"a flipped bit": func(path string, content []byte) error {
+			content[bytes.Index(content, []byte("u000"))+4] ^= 1 // in the id of an account
+			return os.WriteFile(path, content, 0o600)
+		},
+		"half of it": func(path string, content []byte) error { return os.WriteFile(path, content[:len(content)/2], 0o600) },
+		"nothing":    func(path string, _ []byte) error { return os.WriteFile(path, nil, 0o600) },
+		"another one": func(path string, _ []byte) error {
+			another, err := os.ReadFile(strings.Replace(path, "-000003-", "-000001-", 1))
+			return errors.Join(err, os.WriteFile(path, another, 0o600))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := inParts(t, 1000)
+			in := w.start(t)
+			undisturbed := in.order(t, "undisturbed", export.Spec{})
+			if err := in.Work(t.Context(), app, undisturbed.ID); err != nil {
+				t.Fatal(err)
+			}
+			job := in.order(t, "cmd", export.Spec{})
+			in.breakOff(t, w, job.ID, 600)
+			w.list.gate = nil
+			paths, err := filepath.Glob(filepath.Join(w.folder, string(app), job.ID+"-part-*-000003-*"))
+			if err != nil || len(paths) != 1 {
+				t.Fatalf("the part is %v, %v", paths, err)
+			}
+			content, err := os.ReadFile(paths[0])
+			if err := errors.Join(err, damage(paths[0], content)); err != nil {
+				t.Fatal(err)
+			}
+			w.list.given.Store(0)
+			if err := in.Work(t.Context(), app, job.ID); err == nil {
+				t.Error("the attempt that finds it gives no error")
+			}
+			if err := in.Work(t.Context(), app, job.ID); err != nil { // goes on from the part before
+				t.Fatal(err)
+			}
+			got, want := in.await(t, job.ID, export.StatusCompleted), in.await(t, undisturbed.ID, export.StatusCompleted)
+			if got.SHA256 != want.SHA256 || got.Rows != want.Rows {
+				t.Errorf("the file has %d rows of SHA-256 %s, want %d of %s", got.Rows, got.SHA256, want.Rows, want.SHA256)
+			}
+			if given := w.list.given.Load(); given > 1000-150 {
+				t.Errorf("%d accounts were read again, though three parts are whole", given)
+			}
+			if !strings.Contains(in.log.String(), "a part of the export is damaged") {
+				t.Errorf("the log does not tell: %s", in.log)
+			}
+			if names := in.partsOf(t, job.ID); len(names) != 0 {
+				t.Errorf("left are %v", names)
+			}
+		})
+	}
+}
+
+func TestPartsOfAnEarlierFormAreNotReadAndAreRemoved(t *testing.T) {
+	w := inParts(t, 1000)
+	in := w.start(t)
+	job := in.order(t, "cmd", export.Spec{})
+	in.breakOff(t, w, job.ID, 600)
+	w.list.gate = nil
+	for _, name := range in.partsOf(t, job.ID) {
+		name = filepath.Join(w.folder, string(app), strings.Replace(name, "/", "-", 1))
+		if err := os.Rename(name, strings.Replace(name, "-part-3-", "-part-2-", 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := in.Cancel(t.Context(), export.Request{ID: "c", Actor: "alice"}, app, job.ID); err != nil {
+		t.Fatal(err)
+	}
+	if names := in.partsOf(t, job.ID); len(names) != 0 {
+		t.Errorf("left are %v", names)
 	}
 }
 
