@@ -65,6 +65,12 @@ type uploads struct {
 	prefix string // of all keys
 }
 
+// versioned tells whether the bucket keeps what is deleted from it as earlier versions.
+func (u *uploads) versioned(ctx context.Context) (bool, error) {
+	now, err := u.client.GetBucketVersioning(ctx, &s3.GetBucketVersioningInput{Bucket: aws.String(u.bucket)})
+	return err == nil && now.Status == types.BucketVersioningStatusEnabled, err
+}
+
 // tune bounds the memory of an upload and has its parts removed also when it ends by the end of its context.
 func (u *uploads) tune(as func(any) bool) error {
 	var manager *transfermanager.Client

@@ -103,6 +103,18 @@ func (s *Store) Check(ctx context.Context) error {
 	return nil
 }
 
+// KeepsDeleted tells whether the store keeps files that are deleted, as a bucket of S3 with versioning does. They cannot be fetched by a URL that was given out,
+// but are there until a rule of the bucket's or a person removes them.
+func (s *Store) KeepsDeleted(ctx context.Context) (bool, error) {
+	if s.uploads == nil {
+		return false, nil
+	}
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	keeps, err := s.uploads.versioned(ctx)
+	return keeps, s.explain(ctx, err)
+}
+
 // bounded bounds how long the store may take. What fails by it has errStalled as the cause.
 func (s *Store) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, s.patience, errStalled)

@@ -57,14 +57,21 @@ func (s *Service) openExports(ctx context.Context) (err error) {
 	return err
 }
 
-// claimFiles finds out whether the store of exports is another Rollcall's, which would remove the files of this one. A store that cannot be asked now is asked again
-// before it is used.
+// claimFiles finds out whether the store of exports is another Rollcall's, which would remove the files of this one, and whether it keeps what is deleted. A store that
+// cannot be asked now is asked again whose it is before it is used.
 func (s *Service) claimFiles(ctx context.Context) error {
 	const patience = 5 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if err := s.files.Claim(ctx); errors.Is(err, export.ErrStoreTaken) {
 		return fmt.Errorf("--exports: %w", err)
+	}
+	switch keeps, err := s.files.KeepsDeleted(ctx); {
+	case err != nil:
+		s.logger.Info("it is not known whether the store of exports keeps what is deleted from it", "error", err)
+	case keeps:
+		s.warn("the bucket of exports has versioning, so that files of exports stay in it when they expire, when a job is cancelled, and when an account that they hold is erased; " +
+			"suspend its versioning, and remove the versions that it has, or have a rule of the bucket remove noncurrent versions after a day")
 	}
 	return nil
 }

@@ -39,6 +39,7 @@ type Server struct {
 	command string
 	root    string // with a folder for each bucket
 	sidecar string // what the server knows of files
+	earlier string // versions of files that buckets with versioning keep
 	socket  string
 	proxy   *httptest.Server
 	hanging atomic.Bool
@@ -61,10 +62,10 @@ func Run(t testing.TB) *Server {
 		}
 	})
 	s := &Server{
-		command: build(t), root: filepath.Join(work, "root"), sidecar: filepath.Join(work, "sidecar"), socket: filepath.Join(work, "socket"),
+		command: build(t), root: filepath.Join(work, "root"), sidecar: filepath.Join(work, "sidecar"), earlier: filepath.Join(work, "earlier"), socket: filepath.Join(work, "socket"),
 		over: make(chan struct{}),
 	}
-	for _, dir := range []string{s.root, s.sidecar} {
+	for _, dir := range []string{s.root, s.sidecar, s.earlier} {
 		if err := os.Mkdir(dir, private); err != nil {
 			t.Fatal(err)
 		}
@@ -130,7 +131,7 @@ func moduleRoot(t testing.TB) string {
 func (s *Server) Start(t testing.TB) {
 	t.Helper()
 	var errs strings.Builder
-	cmd := exec.Command(s.command, "--port", s.socket, "--region", region, "--quiet", "posix", "--sidecar", s.sidecar, s.root)
+	cmd := exec.Command(s.command, "--port", s.socket, "--region", region, "--quiet", "posix", "--sidecar", s.sidecar, "--versioning-dir", s.earlier, s.root)
 	cmd.Env = []string{"ROOT_ACCESS_KEY_ID=" + AccessKey, "ROOT_SECRET_ACCESS_KEY=" + SecretKey, "PATH=" + os.Getenv("PATH"), "HOME=" + s.root}
 	cmd.Stderr, cmd.Stdout = &errs, &errs
 	cmd.SysProcAttr = &syscall.SysProcAttr{}
