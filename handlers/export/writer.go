@@ -45,7 +45,7 @@ func newFileWriter(ctx context.Context, files Files, name FileName, spec Spec, r
 	}
 	w := &fileWriter{name: name, room: room, ctx: ctx, upload: upload, hash: sha256.New()}
 	if w.enc, err = NewEncoder(w, spec.Format, spec.Compression, spec.Fields); err != nil {
-		upload.Abort()
+		w.abort()
 		return nil, err
 	}
 	return w, nil
@@ -87,15 +87,23 @@ func (w *fileWriter) Write(b []byte) (int, error) {
 	return n, nil
 }
 
+// commit makes the file readable, unless there is no room for it any more.
 func (w *fileWriter) commit() error {
+	if err := w.room.confirm(w.ctx, w.bytes.Load()); err != nil {
+		w.abort()
+		return err
+	}
 	if err := w.upload.Commit(); err != nil {
-		w.upload.Abort()
+		w.abort()
 		return fmt.Errorf("%w: finish the file: %w", errStore, err)
 	}
 	return nil
 }
 
-func (w *fileWriter) abort() { w.upload.Abort() }
+func (w *fileWriter) abort() {
+	w.upload.Abort()
+	w.room.release()
+}
 
 // sum returns the SHA-256 of what was written, in hexadecimal digits.
 func (w *fileWriter) sum() string { return hex.EncodeToString(w.hash.Sum(nil)) }
