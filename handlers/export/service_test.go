@@ -349,3 +349,22 @@ func TestACursorHoldsWhenItsExportHasGoneFromTheList(t *testing.T) {
 		}
 	}
 }
+
+func TestAJobThatIsOverIsSeenToHaveEndedOnce(t *testing.T) {
+	w := newWorld(t, 3)
+	in := w.start(t)
+	job := in.order(t, "cmd", export.Spec{})
+	if err := in.Work(t.Context(), app, job.ID); err != nil {
+		t.Fatal(err)
+	}
+	in.await(t, job.ID, export.StatusCompleted)
+	// What Cancel does when it has read the job a moment before.
+	late := export.Event{ID: "01ARZ3NDEKTSV4RRFFQ69G5FAV", Type: export.Cancelled, App: app, Job: job.ID, Time: w.clock.now()}
+	if _, err := in.exports.Publish(t.Context(), late, true); err != nil {
+		t.Fatal(err)
+	}
+	events := in.watch(t, job.ID)
+	if last := events[len(events)-1]; last.Type != export.Completed {
+		t.Errorf("the last event is %s", last.Type)
+	}
+}

@@ -135,7 +135,7 @@ func (s *Service) Watch(ctx context.Context, app domain.AppID, id string) iter.S
 	}
 }
 
-// replay yields the events of a job that is over.
+// replay yields the events of a job that is over, but for those that came too late to count.
 func (s *Service) replay(ctx context.Context, app domain.AppID, id string, yield func(Event, error) bool) {
 	events, err := s.cfg.Events.Load(ctx, app, id)
 	if err != nil {
@@ -143,7 +143,7 @@ func (s *Service) replay(ctx context.Context, app domain.AppID, id string, yield
 		return
 	}
 	for _, e := range events {
-		if !yield(e, nil) {
+		if e.Counts(events) && !yield(e, nil) {
 			return
 		}
 	}

@@ -97,7 +97,8 @@ func (s *Service) fanOut(ctx context.Context) error {
 	return errors.New("the stream of export events ended")
 }
 
-// deliver makes the deliveries of an event, and tells whether there are any.
+// deliver makes the deliveries of an event, and tells whether there are any. Receivers believe what they get: one that does not count is not
+// sent.
 func (s *Service) deliver(ctx context.Context, e export.Event) (bool, error) {
 	if !slices.Contains(EventTypes(), e.Type) {
 		return false, nil
@@ -106,16 +107,19 @@ func (s *Service) deliver(ctx context.Context, e export.Event) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	var body []byte
+	records = slices.DeleteFunc(records, func(r Record) bool { return !r.wants(e) })
+	if len(records) == 0 {
+		return false, nil
+	}
+	ofJob, err := s.cfg.Events.Load(ctx, e.App, e.Job)
+	if err != nil || !e.Counts(ofJob) {
+		return false, err
+	}
+	body, err := export.MarshalEvent(e)
+	if err != nil {
+		return false, err
+	}
 	for _, r := range records {
-		if !r.wants(e) {
-			continue
-		}
-		if body == nil {
-			if body, err = export.MarshalEvent(e); err != nil {
-				return false, err
-			}
-		}
 		now := s.cfg.Now().UTC()
 		err := s.cfg.Deliveries.Add(ctx, Delivery{
 			ID: e.ID, App: e.App, Webhook: r.ID, Event: e.Type, Job: e.Job, Body: body, Status: Pending, CreatedAt: now, Since: now, NextAttempt: now,
@@ -124,7 +128,7 @@ func (s *Service) deliver(ctx context.Context, e export.Event) (bool, error) {
 			return false, fmt.Errorf("deliver event %s: %w", e.ID, err)
 		}
 	}
-	return body != nil, nil
+	return true, nil
 }
 
 // attempt sends a delivery, keeps what became of it, and returns it. An error means that this is not known or not kept: it

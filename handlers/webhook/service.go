@@ -51,6 +51,8 @@ type Deliveries interface {
 type Events interface {
 	// Follow yields the events from a sequence onwards, past and to come, until ctx ends. An error ends it.
 	Follow(ctx context.Context, from uint64, app domain.AppID, job string) iter.Seq2[export.Event, error]
+	// Load returns the events of a job in order, of each type the latest.
+	Load(ctx context.Context, app domain.AppID, job string) ([]export.Event, error)
 	// Last returns the sequence of the latest event, zero for none.
 	Last(ctx context.Context) (uint64, error)
 }

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/oklog/ulid/v2"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"rollcall/domain"
@@ -314,5 +316,39 @@ func TestAddressesThatAreNoReceiversAreRefused(t *testing.T) {
 	}
 	if _, _, err := s.Register(t.Context(), "alice", app, "https://example.com/", nil); !errors.Is(err, webhook.CodeLimit) {
 		t.Errorf("one more than there may be: %v", err)
+	}
+}
+
+func TestOfTwoEventsThatEndAnExportTheOneThatCountsIsSent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, storetest.RunServer(t), 1)
+	s := w.instance(t)
+	rec := receive(t, ok)
+	register(t, s, rec.URL)
+	var want []string
+	for _, types := range [][]export.EventType{{export.Completed, export.Cancelled}, {export.Cancelled, export.Completed}, {export.Failed, export.Completed}} {
+		first := w.publish(t, types[0])
+		late := first
+		late.ID, late.Type = ulid.Make().String(), types[1]
+		_, err := w.exports.Publish(t.Context(), late, true)
+		must(t, err)
+		want = append(want, first.ID)
+	}
+	want = append(want, w.publish(t, export.Completed).ID)
+	start(t, s)
+	for _, id := range want {
+		if got := rec.next(t).header.Get("webhook-id"); !slices.Contains(want, got) {
+			t.Errorf("%s was sent, want those such as %s", got, id)
+		}
+	}
+	storetest.Eventually(t, "the last event is delivered", func() bool {
+		at, err := w.state.Get(t.Context(), "webhooks")
+		must(t, err)
+		last, err := w.exports.Last(t.Context())
+		must(t, err)
+		return at == last
+	})
+	if n := len(rec.requests); n > 0 {
+		t.Errorf("%d more were sent", n)
 	}
 }
