@@ -25,7 +25,7 @@ const webhookPrefix = "accounts.webhook."
 // Bounds of the stream of deliveries.
 const (
 	deliveriesLife   = 7 * 24 * time.Hour // behind the last change of one
-	maxDeliveryBytes = 1 << 30            // some 500,000; then the oldest go before their time
+	maxDeliveryBytes = 1 << 30            // some 500,000, of one application webhook.MaxKept; then the oldest go before their time
 )
 
 // webhooksConfig returns the set-up of the stream of deliveries, which has one message a delivery: how it stands.
@@ -200,6 +200,32 @@ func (w *WebhookDeliveries) Follow(ctx context.Context) iter.Seq2[webhook.Delive
 			}
 		}
 	}
+}
+
+// Trim removes the deliveries of an application that changed longest ago until so many are left.
+func (w *WebhookDeliveries) Trim(ctx context.Context, app domain.AppID, keep int) (removed int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, defaultTimeout)
+	defer cancel()
+	req, err := json.Marshal(jetstream.StreamPurgeRequest{Subject: deliverySubject(app, "*", "*"), Keep: uint64(keep)})
+	if err != nil {
+		return 0, err
+	}
+	// The client's own call does not tell how many there were.
+	reply, err := w.js.Conn().RequestWithContext(ctx, "$JS.API.STREAM.PURGE."+StreamWebhooks, req)
+	if err != nil {
+		return 0, fmt.Errorf("remove deliveries of %s: %w", app, err)
+	}
+	var answer struct {
+		Error  *jetstream.APIError `json:"error"`
+		Purged int                 `json:"purged"`
+	}
+	if err := json.Unmarshal(reply.Data, &answer); err != nil {
+		return 0, fmt.Errorf("remove deliveries of %s: %w", app, err)
+	}
+	if answer.Error != nil {
+		return 0, fmt.Errorf("remove deliveries of %s: %w", app, answer.Error)
+	}
+	return answer.Purged, nil
 }
 
 // Purge removes the deliveries of a webhook.

@@ -24,10 +24,38 @@ func (s *Service) Test(ctx context.Context, actor string, app domain.AppID, id s
 	if d.Body, err = testBody(d, actor, now); err != nil {
 		return Delivery{}, err
 	}
-	if err := s.cfg.Deliveries.Add(ctx, d); err != nil {
+	if err := s.add(ctx, d); err != nil {
 		return Delivery{}, fmt.Errorf("test webhook %s: %w", w.ID, err)
 	}
 	return d, nil
+}
+
+// trimEvery is how many deliveries of an application are added until they are trimmed.
+const trimEvery = 1000
+
+// add keeps a new delivery, and now and then only so many of its application.
+func (s *Service) add(ctx context.Context, d Delivery) error {
+	if err := s.cfg.Deliveries.Add(ctx, d); err != nil || !s.full(d.App) {
+		return err
+	}
+	switch removed, err := s.cfg.Deliveries.Trim(ctx, d.App, MaxKept); {
+	case err != nil:
+		s.cfg.Logger.Warn("old deliveries of an application are kept for now", "app", d.App, "error", err)
+	case removed > 0:
+		s.cfg.Logger.Warn("an application has more deliveries than are kept; those that changed longest ago are removed", "app", d.App, "removed", removed, "kept", MaxKept)
+	}
+	return nil
+}
+
+// full counts a delivery, and tells when there are so many that they are to be trimmed.
+func (s *Service) full(app domain.AppID) bool {
+	s.adding.Lock()
+	defer s.adding.Unlock()
+	if s.added[app]++; s.added[app] < trimEvery {
+		return false
+	}
+	delete(s.added, app)
+	return true
 }
 
 // testBody returns what a test sends: a CloudEvent like those of exports.

@@ -121,7 +121,7 @@ func (s *Service) deliver(ctx context.Context, e export.Event) (bool, error) {
 	}
 	for _, r := range records {
 		now := s.cfg.Now().UTC()
-		err := s.cfg.Deliveries.Add(ctx, Delivery{
+		err := s.add(ctx, Delivery{
 			ID: e.ID, App: e.App, Webhook: r.ID, Event: e.Type, Job: e.Job, Body: body, Status: Pending, CreatedAt: now, Since: now, NextAttempt: now,
 		})
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -43,6 +44,8 @@ type Deliveries interface {
 	List(ctx context.Context, app domain.AppID, webhook, before string, limit int) ([]Delivery, bool, error)
 	// Follow yields all deliveries as they are and then each that changes, until ctx ends. An error ends it.
 	Follow(ctx context.Context) iter.Seq2[Delivery, error]
+	// Trim removes the deliveries of an application that changed longest ago until so many are left, and returns how many it has removed.
+	Trim(ctx context.Context, app domain.AppID, keep int) (removed int, err error)
 	// Purge removes the deliveries of a webhook.
 	Purge(ctx context.Context, app domain.AppID, webhook string) error
 }
@@ -102,9 +105,13 @@ const (
 // Service registers webhooks and delivers to them. It is safe for concurrent use. Deliveries are made only while Run runs,
 // which one instance at a time does.
 type Service struct {
-	cfg    Config
-	sealer sealer
-	sender *sender
+	cfg         Config
+	sealer      sealer
+	sender      *sender
+	registering sync.Mutex // so that this instance does not pass MaxPerApp
+
+	adding sync.Mutex
+	added  map[domain.AppID]int // deliveries since they were trimmed; guarded by adding
 }
 
 // New returns a service.
@@ -128,7 +135,7 @@ func New(cfg Config) (*Service, error) {
 	if cfg.Observe == nil {
 		cfg.Observe = func(Status, time.Duration) {}
 	}
-	return &Service{cfg: cfg, sealer: sealer, sender: newSender(cfg.AllowPrivate, cfg.Timeout, cfg.Agent)}, nil
+	return &Service{cfg: cfg, sealer: sealer, sender: newSender(cfg.AllowPrivate, cfg.Timeout, cfg.Agent), added: make(map[domain.AppID]int)}, nil
 }
 
 // Register makes a webhook of an application, which must exist, and returns it with its secret, which nobody can learn again. Without
@@ -142,12 +149,10 @@ func (s *Service) Register(ctx context.Context, actor string, app domain.AppID, 
 	if err := s.check(url, events); err != nil {
 		return Webhook{}, "", err
 	}
-	others, err := s.cfg.Registry.List(ctx, app)
-	if err != nil {
-		return Webhook{}, "", fmt.Errorf("register a webhook: %w", err)
-	}
-	if len(others) >= MaxPerApp {
-		return Webhook{}, "", &domain.Rejection{Code: CodeLimit, Detail: fmt.Sprintf("application %s has %d webhooks, the most that it may have; delete one first", app, len(others))}
+	s.registering.Lock()
+	defer s.registering.Unlock()
+	if err := s.checkRoom(ctx, app, MaxPerApp-1); err != nil {
+		return Webhook{}, "", err
 	}
 	after, err := s.cfg.Events.Last(ctx)
 	if err != nil {
@@ -161,7 +166,22 @@ func (s *Service) Register(ctx context.Context, actor string, app domain.AppID, 
 	if err := s.cfg.Registry.Create(ctx, r); err != nil {
 		return Webhook{}, "", fmt.Errorf("register webhook %s: %w", r.ID, err)
 	}
+	if err := s.checkRoom(ctx, app, MaxPerApp); err != nil { // other instances have registered some at the same moment
+		return Webhook{}, "", errors.Join(err, s.cfg.Registry.Delete(context.WithoutCancel(ctx), app, r.ID))
+	}
 	return r.Webhook, secret, nil
+}
+
+// checkRoom returns a rejection when an application has more than so many webhooks.
+func (s *Service) checkRoom(ctx context.Context, app domain.AppID, most int) error {
+	all, err := s.cfg.Registry.List(ctx, app)
+	switch {
+	case err != nil:
+		return fmt.Errorf("register a webhook: %w", err)
+	case len(all) > most:
+		return &domain.Rejection{Code: CodeLimit, Detail: fmt.Sprintf("application %s has %d webhooks, the most that it may have; delete one first", app, MaxPerApp)}
+	}
+	return nil
 }
 
 func (s *Service) check(url string, events []export.EventType) error {

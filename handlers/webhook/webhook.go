@@ -103,6 +103,9 @@ const (
 const (
 	MaxPerApp   = 10
 	MaxURLBytes = 2048
+	// MaxKept is how many deliveries of an application are kept, about: then those that changed longest ago go, also when they are pending. So
+	// one application cannot use up what there is for all.
+	MaxKept = 10_000
 	// MaxListed bounds a page of deliveries.
 	MaxListed = 200
 )

@@ -2,10 +2,13 @@ package webhook_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -350,5 +353,83 @@ func TestOfTwoEventsThatEndAnExportTheOneThatCountsIsSent(t *testing.T) {
 	})
 	if n := len(rec.requests); n > 0 {
 		t.Errorf("%d more were sent", n)
+	}
+}
+
+func TestWebhooksThatAreRegisteredAtOnceDoNotPassTheLimit(t *testing.T) {
+	t.Parallel()
+	for name, instances := range map[string]int{"on one instance": 1, "on three instances": 3} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, storetest.RunServer(t), 1)
+			var made atomic.Int32
+			var work sync.WaitGroup
+			for range instances {
+				s := w.instance(t)
+				for range 2 * webhook.MaxPerApp / instances {
+					work.Go(func() {
+						_, _, err := s.Register(t.Context(), "alice", app, "https://example.com/", nil)
+						switch {
+						case err == nil:
+							made.Add(1)
+						case !errors.Is(err, webhook.CodeLimit):
+							t.Error(err)
+						}
+					})
+				}
+			}
+			work.Wait()
+			kept, err := w.registry.List(t.Context(), app)
+			must(t, err)
+			if n := int(made.Load()); n != len(kept) || n > webhook.MaxPerApp || n < webhook.MaxPerApp-instances+1 {
+				t.Errorf("%d were registered, and %d are kept", n, len(kept))
+			}
+		})
+	}
+}
+
+// countedDeliveries tells how often they are trimmed.
+type countedDeliveries struct {
+	webhook.Deliveries
+	trimmed chan domain.AppID
+}
+
+func (d countedDeliveries) Trim(ctx context.Context, app domain.AppID, keep int) (int, error) {
+	d.trimmed <- app
+	return d.Deliveries.Trim(ctx, app, keep)
+}
+
+func TestAnApplicationPushesOutItsOwnDeliveriesAlone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, storetest.RunServer(t), 1)
+	counted := countedDeliveries{w.deliveries, make(chan domain.AppID, 10)}
+	w.change = func(c *webhook.Config) { c.Deliveries = counted }
+	s := w.instance(t)
+	hook, _ := register(t, s, "https://example.com/")
+	other, _, err := s.Register(t.Context(), "bob", "other", "https://example.com/", nil)
+	must(t, err)
+	rare, err := s.Test(t.Context(), "bob", "other", other.ID)
+	must(t, err)
+	var latest string
+	for n := range 1000 {
+		d, err := s.Test(t.Context(), "alice", app, hook.ID)
+		must(t, err)
+		latest = d.ID
+		if trimmed := len(counted.trimmed); n < 999 && trimmed > 0 {
+			t.Fatalf("after %d deliveries they were trimmed", n+1)
+		}
+	}
+	if got := <-counted.trimmed; got != app {
+		t.Errorf("those of %s were trimmed", got)
+	}
+	if removed, err := w.deliveries.Trim(t.Context(), app, 3); err != nil || removed != 997 {
+		t.Errorf("%d are removed, %v", removed, err)
+	}
+	page, more, err := w.deliveries.List(t.Context(), app, hook.ID, "", 10)
+	if err != nil || more || len(page) != 3 || page[0].ID != latest {
+		t.Errorf("left are %d, %t, %v", len(page), more, err)
+	}
+	if _, err := w.deliveries.Get(t.Context(), "other", other.ID, rare.ID); err != nil {
+		t.Errorf("that of another application: %v", err)
 	}
 }
