@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -29,6 +31,7 @@ type completed struct {
 	CommandID string `json:"commandid"`
 	Data      struct {
 		JobID       string `json:"job_id"`
+		Format      string `json:"format"`
 		Position    int64  `json:"position"`
 		Rows        int64  `json:"rows"`
 		Bytes       int64  `json:"bytes"`
@@ -36,6 +39,12 @@ type completed struct {
 		DownloadURL string `json:"download_url"`
 	} `json:"data"`
 }
+
+// orders begin the ids of the commands by which this consumer orders. Others order exports of the application too.
+const orders = "nightly-"
+
+// errUseless is of an export that will never be of use, however often it is tried.
+var errUseless = errors.New("it is passed over")
 
 // warehouse keeps the accounts of the latest export in a database of its own.
 type warehouse struct {
@@ -48,18 +57,23 @@ const schema = `
 	CREATE TABLE exports (job_id TEXT PRIMARY KEY, position INTEGER NOT NULL);
 	CREATE TABLE accounts (user_id TEXT PRIMARY KEY, nickname TEXT, position INTEGER NOT NULL);`
 
-// handle loads an export. What fails is tried again; what was loaded already, for events may come twice, is not loaded again.
+// handle loads an export. What fails for now, such as when Rollcall cannot be reached, is tried again; what is not for this consumer, or will never be of use, is
+// passed over, for it would hold up all that comes behind it.
 func (w *warehouse) handle(m *message.Message) error {
 	var e completed
 	if err := json.Unmarshal(m.Payload, &e); err != nil {
-		return err
+		slog.Error("an event cannot be understood", "error", err)
+		return nil
 	}
-	name := filepath.Join(w.folder, e.Data.JobID)
-	if err := fetch(m.Context(), e, name); err != nil {
-		return err
+	if !strings.HasPrefix(e.CommandID, orders) || e.Data.Format != "ndjson" {
+		return nil
 	}
-	defer os.Remove(name)
-	if err := w.load(e, name); err != nil {
+	err := w.take(m.Context(), e)
+	if errors.Is(err, errUseless) {
+		slog.Error("an export is not loaded", "export", e.Data.JobID, "error", err)
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	select {
@@ -67,6 +81,16 @@ func (w *warehouse) handle(m *message.Message) error {
 	case <-m.Context().Done():
 	}
 	return nil
+}
+
+// take downloads and loads an export.
+func (w *warehouse) take(ctx context.Context, e completed) error {
+	name := filepath.Join(w.folder, e.Data.JobID)
+	if err := fetch(ctx, e, name); err != nil {
+		return err
+	}
+	defer os.Remove(name)
+	return w.load(e, name)
 }
 
 // fetch downloads a file and compares it with what the event says. The URL needs no token and serves until the file is removed.
@@ -80,7 +104,11 @@ func fetch(ctx context.Context, e completed, name string) (err error) {
 		return err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
+	switch resp.StatusCode {
+	case http.StatusOK:
+	case http.StatusForbidden, http.StatusNotFound, http.StatusGone: // the file was removed before its time, for an account in it is deleted, or has reached its end
+		return fmt.Errorf("%w: the file of export %s: %s", errUseless, e.Data.JobID, resp.Status)
+	default:
 		return fmt.Errorf("the file of export %s: %s", e.Data.JobID, resp.Status)
 	}
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
@@ -99,10 +127,11 @@ func fetch(ctx context.Context, e completed, name string) (err error) {
 	return nil
 }
 
-// load puts all rows in, in one transaction with the export that they are of.
+// load puts all rows in, in one transaction with the export that they are of. What was loaded already, for events may come twice, is not loaded again, and
+// neither is what is older than that.
 func (w *warehouse) load(e completed, name string) (err error) {
 	defer sqlitex.Save(w.db)(&err)
-	if err := sqlitex.Execute(w.db, `INSERT OR IGNORE INTO exports VALUES (?, ?)`, &sqlitex.ExecOptions{Args: []any{e.Data.JobID, e.Data.Position}}); err != nil {
+	if err := sqlitex.Execute(w.db, `INSERT INTO exports SELECT ?1, ?2 WHERE ?2 > (SELECT coalesce(max(position), -1) FROM exports)`, &sqlitex.ExecOptions{Args: []any{e.Data.JobID, e.Data.Position}}); err != nil {
 		return err
 	}
 	if w.db.Changes() == 0 {
@@ -121,8 +150,8 @@ func (w *warehouse) load(e completed, name string) (err error) {
 		}
 		if err := d.Decode(&account); errors.Is(err, io.EOF) {
 			break
-		} else if err != nil {
-			return err
+		} else if err != nil { // the bytes are those that Rollcall wrote
+			return fmt.Errorf("%w: export %s: %w", errUseless, e.Data.JobID, err)
 		}
 		// A file shows one position of the log: what it lacks was not there.
 		if err := sqlitex.Execute(w.db, `INSERT OR REPLACE INTO accounts VALUES (?, ?, ?)`, &sqlitex.ExecOptions{Args: []any{account.UserID, account.Nickname, e.Data.Position}}); err != nil {
@@ -130,7 +159,7 @@ func (w *warehouse) load(e completed, name string) (err error) {
 		}
 	}
 	if rows != e.Data.Rows {
-		return fmt.Errorf("export %s has %d rows, want %d", e.Data.JobID, rows, e.Data.Rows)
+		return fmt.Errorf("%w: export %s has %d rows, want %d", errUseless, e.Data.JobID, rows, e.Data.Rows)
 	}
 	return sqlitex.Execute(w.db, `DELETE FROM accounts WHERE position < ?`, &sqlitex.ExecOptions{Args: []any{e.Data.Position}})
 }
@@ -225,10 +254,15 @@ func consumeWithWatermill(ctx context.Context, url, token, folder string) (err e
 		return ctx.Err()
 	}
 
-	// The id of the message is the id of the command: sent again, it orders nothing more.
-	order := message.NewMessage("nightly-2026-11-25", []byte(`{"format": "ndjson", "fields": ["user_id", "nickname"]}`))
-	if err := messaging.NewPublisher(js, messaging.PublisherConfig{}).Publish("accounts.cmd.demo.export", order); err != nil {
-		return err
+	// The id of the message is the id of the command: sent again, it orders nothing more. The first one is somebody else's.
+	publisher := messaging.NewPublisher(js, messaging.PublisherConfig{})
+	for _, order := range []*message.Message{
+		message.NewMessage("for-the-auditor", []byte(`{"format": "csv"}`)),
+		message.NewMessage(orders+"2026-11-25", []byte(`{"format": "ndjson", "fields": ["user_id", "nickname"]}`)),
+	} {
+		if err := publisher.Publish("accounts.cmd.demo.export", order); err != nil {
+			return err
+		}
 	}
 	select {
 	case e := <-w.loaded:
