@@ -33,6 +33,13 @@ func (s *Service) sealText(ctx context.Context, e *Event) error {
 	if text == "" {
 		return nil
 	}
+	switch before, err := s.load(ctx, e.App, e.Job); {
+	case err == nil && before.keyID != "": // the order is repeated, and a key of its own would be nobody's
+		e.KeyID, e.SealedText, e.Spec.Filter.Text = before.keyID, before.sealedText, ""
+		return nil
+	case err != nil && !errors.Is(err, CodeNotFound):
+		return err
+	}
 	id, err := s.cfg.Sealer.NewKey(ctx)
 	if err != nil {
 		return fmt.Errorf("make a key for the filter: %w", err)

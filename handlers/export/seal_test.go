@@ -126,3 +126,31 @@ func TestTheKeyOfAJobThatEndedUnseenIsDestroyedAtTheNextStart(t *testing.T) {
 		return errors.Is(err, eventstore.ErrKeyDestroyed)
 	})
 }
+
+func TestAnOrderThatIsRepeatedTakesNoMoreKeys(t *testing.T) {
+	w := newWorld(t, 3)
+	in := w.start(t)
+	spec := export.Spec{Filter: domain.Filter{Text: "비밀이름"}}
+	blocks := func() uint64 {
+		t.Helper()
+		keys, err := in.js.Stream(t.Context(), "KEYS")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return keys.CachedInfo().State.Msgs
+	}
+	job := in.order(t, "cmd", spec)
+	before := blocks()
+	for range 300 {
+		if again := in.order(t, "cmd", spec); again.ID != job.ID {
+			t.Fatalf("the repeated order gives %s, want %s", again.ID, job.ID)
+		}
+	}
+	if n := blocks(); n > before+1 { // one that was made ahead for the first
+		t.Errorf("there are %d blocks of keys, before there were %d", n, before)
+	}
+	_, err := in.Order(t.Context(), export.Request{ID: "cmd", Actor: "alice"}, export.Spec{App: app, Format: export.NDJSON, Filter: domain.Filter{Text: "another"}})
+	if !errors.Is(err, export.CodeIDReused) {
+		t.Errorf("the same command with another text gives %v", err)
+	}
+}
