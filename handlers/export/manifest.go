@@ -104,12 +104,12 @@ func (s *Service) writeManifest(ctx context.Context, name FileName, m Manifest) 
 	return nil
 }
 
-// describe keeps a manifest beside its file and signs the URLs of both for a time.
+// describe keeps a manifest beside its file and signs the URLs of both for their life, which is that long from when the file was finished.
 func (s *Service) describe(ctx context.Context, name FileName, m Manifest, life time.Duration) (Links, error) {
 	if err := s.writeManifest(ctx, name, m); err != nil {
 		return Links{}, err
 	}
-	links, err := s.sign(ctx, name, true, life)
+	links, err := s.sign(ctx, name, true, m.FinishedAt.Add(life).Sub(s.cfg.Now()))
 	if err != nil {
 		return Links{}, fmt.Errorf("%w: sign the download URLs: %w", errStore, err)
 	}

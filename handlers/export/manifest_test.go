@@ -7,8 +7,10 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -182,5 +184,37 @@ func TestAJobWhoseManifestIsLostExpires(t *testing.T) {
 	}
 	if names := in.stored(t); len(names) != 0 {
 		t.Errorf("left are %v", names)
+	}
+}
+
+// slowFiles takes a minute to write a manifest.
+type slowFiles struct {
+	export.Files
+	clock *clock
+}
+
+func (f slowFiles) Create(ctx context.Context, name export.FileName) (export.Upload, error) {
+	if strings.HasSuffix(name.Name, ".manifest.json") {
+		f.clock.advance(time.Minute)
+	}
+	return f.Files.Create(ctx, name)
+}
+
+func TestTheURLsOfAnEventDoNotOutliveItsFile(t *testing.T) {
+	w := newWorld(t, 3)
+	w.wrap = func(f export.Files) export.Files { return slowFiles{f, w.clock} }
+	in := w.start(t)
+	in.work(t)
+	job := in.await(t, in.order(t, "cmd", export.Spec{}).ID, export.StatusCompleted)
+	events := in.watch(t, job.ID)
+	result := events[len(events)-1].Result
+	for _, link := range []string{result.DownloadURL, result.ManifestURL} {
+		u, err := url.Parse(link)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if until := u.Query().Get("expires"); until != strconv.FormatInt(job.ExpiresAt.Unix(), 10) {
+			t.Errorf("%s serves until %s, the file is there until %d", u.Path, until, job.ExpiresAt.Unix())
+		}
 	}
 }
