@@ -101,6 +101,7 @@ func (s *scan) chunks(ctx context.Context) iter.Seq2[domain.Chunk, error] {
 				err = fmt.Errorf("the account list, which had reached position %d, shows position %d", s.position, chunk.Position)
 			}
 			if s.spec.UserIDs != nil {
+				total -= len(next.UserIDs) - len(chunk.Accounts) // which do not exist
 				chunk.Total = total
 			}
 			end := s.spec.UserIDs == nil && len(chunk.Accounts) < next.Limit
