@@ -28,6 +28,7 @@ type serveCmd struct {
 	Cluster     natsFlags     `embed:"" prefix:"nats-"`
 	DB          string        `name:"db" help:"PostgreSQL database that holds the account list, such as postgres://rollcall@10.0.0.9/rollcall; PGPASSWORD is its password. Default: a file in the data folder." placeholder:"URL"`
 	Exports     string        `help:"Where export files are kept, such as file:///srv/exports or s3://exports?region=eu-central-1. Default: in the data folder." placeholder:"URL"`
+	FileLife    time.Duration `name:"exports-life" help:"How long the file of an export is kept, a minute to 168h." default:"24h" placeholder:"DURATION"`
 	MaxLive     int           `name:"exports-max-live" help:"How many exports of an application may wait, run or have a file at once; 0 for any number." default:"100" placeholder:"N"`
 	AtOnce      int           `name:"exports-at-once" help:"How many exports this instance works on at once." default:"2" placeholder:"N"`
 	MaxBytes    int64         `name:"exports-max-bytes" help:"How many bytes the export files of an application may have together; 0 for any number." default:"53687091200" placeholder:"BYTES"`
@@ -51,7 +52,8 @@ func (c *serveCmd) Help() string {
 		"passwords of --nats-user and --nats-leaf-user.\n\n" +
 		"--exports takes an S3 bucket with the parameters region, endpoint, use_path_style, prefix (which all keys begin with, such as rollcall/), profile, ssetype and kmskeyid, such as " +
 		"s3://exports?endpoint=http://127.0.0.1:7070&use_path_style=true&region=us-east-1. Credentials come from the variables, files and roles of AWS, " +
-		"such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.\n\n" +
+		"such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. The folder, or what is below the prefix of a bucket, must be of this Rollcall and its instances alone: they remove files of " +
+		"exports there that they do not know. It is marked by rollcall.json, and another Rollcall is refused. The bucket must have no versioning, or it keeps what is removed.\n\n" +
 		"Traces are sent by OTLP when OTEL_EXPORTER_OTLP_ENDPOINT says where to, as OpenTelemetry's variables ask.\n\n" +
 		"SIGTERM and SIGINT finish what is in flight and stop; a second one stops at once."
 }
@@ -61,12 +63,15 @@ func (c *serveCmd) Run(ctx context.Context, s *streams, env lookup) (err error) 
 	cfg := service.Config{
 		Data: c.Data, Listen: c.Listen, NATSListen: c.NATSListen, DB: c.DB, Exports: c.Exports, PublicURL: c.PublicURL,
 		OperatorToken: env.text("ROLLCALL_OPERATOR_TOKEN"), MasterKey: env.text("ROLLCALL_MASTER_KEY"), LedgerKey: env.text("ROLLCALL_LEDGER_KEY"),
-		ExportsAtOnce: c.AtOnce, ExportQuota: export.Quota{MaxLive: c.MaxLive, MaxBytes: c.MaxBytes}, ExportsOnDelete: export.OnDelete(c.OnDelete), WebhooksAllowPrivate: c.Private,
+		ExportsLife: c.FileLife, ExportsAtOnce: c.AtOnce, ExportQuota: export.Quota{MaxLive: c.MaxLive, MaxBytes: c.MaxBytes}, ExportsOnDelete: export.OnDelete(c.OnDelete), WebhooksAllowPrivate: c.Private,
 		OldMasterKey: env.text("ROLLCALL_OLD_MASTER_KEY"), NextMasterKey: env.text("ROLLCALL_NEXT_MASTER_KEY"),
 		OpenMetrics: c.OpenMetrics, StopTimeout: c.StopTimeout, Version: version, Logger: c.logger(s.err),
 	}
 	if err := c.Cluster.apply(&cfg, c.NATS, env); err != nil {
 		return err
+	}
+	if c.FileLife < time.Minute || c.FileLife > export.MaxFileLife {
+		return usage("--exports-life is %s; want a minute to %s, the longest that a bucket lets a URL serve", c.FileLife, export.MaxFileLife)
 	}
 	if env.text("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)

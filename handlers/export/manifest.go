@@ -140,7 +140,7 @@ func (s *Service) Link(ctx context.Context, j Job) (Links, error) {
 	if j.Status != StatusCompleted || j.mustErase() || !now.Before(j.ExpiresAt) {
 		return Links{}, nil
 	}
-	life := min(s.cfg.URLLife, j.ExpiresAt.Sub(now))
+	life := min(URLLife, j.ExpiresAt.Sub(now))
 	l, err := s.sign(ctx, j.File(), j.hasManifest, life)
 	if err != nil {
 		return Links{}, err

@@ -125,8 +125,7 @@ type Config struct {
 	Sealer   Sealer
 	Logger   *slog.Logger
 
-	FileLife    time.Duration // how long a file is kept: 24 h
-	URLLife     time.Duration // how long a URL minted by Link serves: 15 min
+	FileLife    time.Duration // how long a file is kept, MaxFileLife at most: 24 h
 	MaxAttempts int           // how often a job is tried until it fails: 8
 	MaxWait     time.Duration // how long after its order interrupted attempts do not count: 24 h
 	MaxListed   int           // how many finished jobs of an application are listed: 1,000
@@ -165,13 +164,19 @@ const (
 // Defaults of Config.
 const (
 	DefaultFileLife    = 24 * time.Hour
-	DefaultURLLife     = 15 * time.Minute
 	DefaultMaxAttempts = 8
 	DefaultMaxWait     = 24 * time.Hour
 	DefaultMaxListed   = 1000
 	DefaultPartRows    = 50_000
 	DefaultChunkRows   = 1000
 	DefaultCalm        = time.Second
+)
+
+const (
+	// URLLife is how long a URL that Link mints serves at most.
+	URLLife = 15 * time.Minute
+	// MaxFileLife is the longest Config.FileLife: how long S3 lets a URL serve, and less than the events of a job are kept.
+	MaxFileLife = 7 * 24 * time.Hour
 )
 
 // Service orders, does, watches and ends exports. It is safe for concurrent use. Run must
@@ -192,6 +197,9 @@ func New(cfg Config) (*Service, error) {
 	if cfg.Events == nil || cfg.Queue == nil || cfg.Files == nil || cfg.Accounts == nil || cfg.Past == nil || cfg.Waiter == nil || cfg.Log == nil || cfg.Sealer == nil {
 		return nil, errors.New("exports need Events, Queue, Files, Accounts, Past, Waiter, Log and Sealer")
 	}
+	if cfg.FileLife > MaxFileLife {
+		return nil, fmt.Errorf("files of exports cannot be kept for %s; %s at most", cfg.FileLife, MaxFileLife)
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -202,7 +210,6 @@ func New(cfg Config) (*Service, error) {
 		cfg.Observe = func(Attempt) {}
 	}
 	setDefault(&cfg.FileLife, DefaultFileLife)
-	setDefault(&cfg.URLLife, DefaultURLLife)
 	setDefault(&cfg.MaxAttempts, DefaultMaxAttempts)
 	setDefault(&cfg.MaxWait, DefaultMaxWait)
 	setDefault(&cfg.MaxListed, DefaultMaxListed)

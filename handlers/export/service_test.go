@@ -30,7 +30,7 @@ func TestAnExportEndsInAFileThatItsURLServes(t *testing.T) {
 			}
 			job := in.await(t, ordered.ID, export.StatusCompleted)
 			links, err := in.Link(t.Context(), job)
-			if err != nil || time.Until(links.Until) > export.DefaultURLLife {
+			if err != nil || time.Until(links.Until) > export.URLLife {
 				t.Fatalf("link: %v until %v", err, links.Until)
 			}
 			res, body := download(t, links.File)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"rollcall/cmd/rollcall/internal/client"
 	"rollcall/cmd/rollcall/internal/service"
@@ -161,5 +162,31 @@ func TestTwoRollcallsDoNotShareAStoreOfExports(t *testing.T) {
 	}
 	if !errors.Is(err, export.ErrStoreTaken) || !strings.Contains(err.Error(), "--exports") {
 		t.Errorf("another one starts with %v", err)
+	}
+}
+
+func TestFilesOfExportsAreKeptForAsLongAsIsSaid(t *testing.T) {
+	const life = 36 * time.Hour
+	cfg := config(t.TempDir())
+	cfg.ExportsLife = life
+	s := start(t, cfg)
+	defer stop(t, s)
+	write(t, s, "demo")
+	c := api(t, s)
+	order, err := c.CreateExport(t.Context(), "demo", client.ExportOrder{Format: "csv"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := c.WatchExport(t.Context(), "demo", order.ID, func(client.Export) error { return nil })
+	if err != nil || e.Status != "completed" {
+		t.Fatalf("the export is %s (%v)", e.Status, err)
+	}
+	if left := time.Until(e.ExpiresAt); left > life || left < life-time.Hour {
+		t.Errorf("it expires in %s", left)
+	}
+	cfg.Data, cfg.ExportsLife = t.TempDir(), 8*24*time.Hour
+	if s, err := service.Start(t.Context(), cfg); err == nil {
+		stop(t, s)
+		t.Error("longer than a bucket serves a URL is taken")
 	}
 }

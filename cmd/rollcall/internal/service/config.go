@@ -52,6 +52,8 @@ type Config struct {
 	// Exports is the address of the folder or the bucket of export files, such as file:///srv/exports or s3://exports?region=eu-central-1.
 	// Empty: the folder exports in the data folder.
 	Exports string
+	// ExportsLife is how long the file of an export is kept: export.DefaultFileLife when zero, export.MaxFileLife at most.
+	ExportsLife time.Duration
 	// ExportsAtOnce is how many exports the instance works on at once: 2 when zero.
 	ExportsAtOnce int
 	// ExportQuota bounds the live exports of each application. Zero: nothing does.

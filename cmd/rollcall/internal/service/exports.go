@@ -51,7 +51,7 @@ func (s *Service) openExports(ctx context.Context) (err error) {
 	}
 	s.exports, err = export.New(export.Config{
 		Events: queue, Queue: queue, Files: s.files, Accounts: s.list, Past: export.NewHistory(s.store, s.codec), Waiter: s.runners[0], Log: s.store, Sealer: s.keys, Logger: s.logger, Observe: s.metrics.attempted,
-		Quota: s.cfg.ExportQuota, OnDelete: s.cfg.ExportsOnDelete,
+		Quota: s.cfg.ExportQuota, FileLife: s.cfg.ExportsLife, OnDelete: s.cfg.ExportsOnDelete,
 	})
 	s.queue = queue
 	return err
