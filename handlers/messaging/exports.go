@@ -1,17 +1,14 @@
 package messaging
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
-	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"rollcall/domain"
 	"rollcall/handlers/export"
@@ -81,55 +78,15 @@ func isConflict(err error) bool {
 // Load returns the events of a job, of each type the latest. It may be answered by a replica, but
 // not by one that lacks what the leader of the stream had when Load began.
 func (x *Exports) Load(ctx context.Context, app domain.AppID, job string) ([]export.Event, error) {
-	const patience, between = 5 * time.Second, 20 * time.Millisecond
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	subject := jobSubject(app, job)
-	_, last, err := lastMessage(ctx, x.js.Conn(), StreamExports, subject)
-	if err != nil || last == 0 {
-		return nil, err
-	}
-	for {
-		events, err := x.read(ctx, subject)
-		if err != nil {
-			return nil, err
-		}
-		if n := len(events); n > 0 && events[n-1].Sequence >= last {
-			return events, nil
-		}
-		if pause(ctx, between); ctx.Err() != nil {
-			return nil, fmt.Errorf("read the events of export %s: the replicas are behind the leader: %w", job, ctx.Err())
-		}
-	}
+	return latest(ctx, x.js, StreamExports, jobSubject(app, job), func(data []byte, sequence uint64) (export.Event, error) {
+		e, err := export.UnmarshalEvent(data)
+		e.Sequence = sequence
+		return e, err
+	})
 }
 
 func jobSubject(app domain.AppID, job string) string {
 	return "accounts.export." + string(app) + "." + job + ".*"
-}
-
-// read returns the latest event of each subject, in order, as some replica knows them.
-func (x *Exports) read(ctx context.Context, subject string) ([]export.Event, error) {
-	messages, err := jetstreamext.GetLastMsgsFor(ctx, x.js, StreamExports, []string{subject})
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", subject, err)
-	}
-	var events []export.Event
-	for m, err := range messages {
-		if errors.Is(err, jetstreamext.ErrNoMessages) {
-			break
-		}
-		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", subject, err)
-		}
-		e, err := export.UnmarshalEvent(m.Data)
-		if err != nil {
-			return nil, err
-		}
-		e.Sequence = m.Sequence
-		events = append(events, e)
-	}
-	slices.SortFunc(events, func(a, b export.Event) int { return cmp.Compare(a.Sequence, b.Sequence) })
-	return events, nil
 }
 
 // Follow yields the events from a sequence onwards.

@@ -3,12 +3,10 @@ package messaging
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"rollcall/domain"
 	"rollcall/handlers/export"
@@ -83,51 +81,7 @@ func (w *Webhooks) Get(ctx context.Context, app domain.AppID, id string) (webhoo
 
 // List returns the records of an application. A replica may answer, but not one that lacks what the leader had when List began.
 func (w *Webhooks) List(ctx context.Context, app domain.AppID) ([]webhook.Record, error) {
-	const between = 20 * time.Millisecond
-	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
-	defer cancel()
-	subject := webhookSubject(webhookKey(app, "*"))
-	_, last, err := lastMessage(ctx, w.js.Conn(), "KV_"+webhookBucket, subject)
-	if err != nil || last == 0 {
-		return nil, err
-	}
-	for {
-		records, seen, err := w.read(ctx, subject)
-		if err != nil || seen >= last {
-			return records, err
-		}
-		if pause(ctx, between); ctx.Err() != nil {
-			return nil, fmt.Errorf("read the webhooks of %s: the replicas are behind the leader: %w", app, ctx.Err())
-		}
-		if _, last, err = lastMessage(ctx, w.js.Conn(), "KV_"+webhookBucket, subject); err != nil { // the latest may have been deleted
-			return nil, err
-		}
-	}
-}
-
-// read returns the records on a subject as some replica knows them, and the latest revision among them.
-func (w *Webhooks) read(ctx context.Context, subject string) (records []webhook.Record, seen uint64, err error) {
-	messages, err := jetstreamext.GetLastMsgsFor(ctx, w.js, "KV_"+webhookBucket, []string{subject})
-	if err != nil {
-		return nil, 0, fmt.Errorf("read %s: %w", subject, err)
-	}
-	for m, err := range messages {
-		if errors.Is(err, jetstreamext.ErrNoMessages) {
-			break
-		}
-		if err != nil {
-			return nil, 0, fmt.Errorf("read %s: %w", subject, err)
-		}
-		if seen = max(seen, m.Sequence); len(m.Data) == 0 {
-			continue
-		}
-		r, err := unmarshalWebhook(m.Data, m.Sequence)
-		if err != nil {
-			return nil, 0, err
-		}
-		records = append(records, r)
-	}
-	return records, seen, nil
+	return latest(ctx, w.js, "KV_"+webhookBucket, webhookSubject(webhookKey(app, "*")), unmarshalWebhook)
 }
 
 // Delete removes a record and leaves no mark of it.
