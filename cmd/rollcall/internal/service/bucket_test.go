@@ -165,6 +165,43 @@ func TestTwoRollcallsDoNotShareAStoreOfExports(t *testing.T) {
 	}
 }
 
+func TestExportsWaitForCredentialsThatAreTakenAndTheServiceDoesNot(t *testing.T) {
+	bucket := s3test.Run(t)
+	logged := &record{}
+	cfg := config(t.TempDir())
+	cfg.Exports, cfg.Logger = bucket.Bucket(t, "exports"), slog.New(slog.NewTextHandler(logged, nil))
+	s3test.UseCredentials(t, s3test.AccessKey, "another-secret")
+	s := start(t, cfg)
+	write(t, s, "demo")
+	c := api(t, s)
+	order, err := c.CreateExport(t.Context(), "demo", client.ExportOrder{Format: "csv"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	storetest.Eventually(t, "an attempt has failed", func() bool { return strings.Contains(logged.String(), "an export will be tried again") })
+	if e, err := c.Export(t.Context(), "demo", order.ID); err != nil || e.Finished() || e.DownloadURL != "" {
+		t.Errorf("while it is refused the export is %s, with the URL %q (%v)", e.Status, e.DownloadURL, err)
+	}
+	if err := s.Ready(t.Context()); err != nil {
+		t.Errorf("while the store refuses it, the service is not ready: %v", err)
+	}
+	if kept := bucket.Files(t); len(kept) != 0 {
+		t.Errorf("the bucket keeps %v", kept)
+	}
+	stop(t, s)
+	if text := logged.String(); !strings.Contains(text, export.ErrStoreRefuses.Error()) || strings.Contains(text, "another-secret") {
+		t.Errorf("the log does not tell why, or too much: %s", text)
+	}
+
+	s3test.UseCredentials(t, s3test.AccessKey, s3test.SecretKey)
+	s = start(t, cfg)
+	defer stop(t, s)
+	c = api(t, s)
+	if e, err := c.WatchExport(t.Context(), "demo", order.ID, func(client.Export) error { return nil }); err != nil || e.Status != "completed" {
+		t.Errorf("with the right credentials the export is %s (%v): %s", e.Status, err, e.Error)
+	}
+}
+
 func TestFilesOfExportsAreKeptForAsLongAsIsSaid(t *testing.T) {
 	const life = 36 * time.Hour
 	cfg := config(t.TempDir())
