@@ -360,7 +360,7 @@ func TestAJobThatIsOverIsSeenToHaveEndedOnce(t *testing.T) {
 	in.await(t, job.ID, export.StatusCompleted)
 	// What Cancel does when it has read the job a moment before.
 	late := export.Event{ID: "01ARZ3NDEKTSV4RRFFQ69G5FAV", Type: export.Cancelled, App: app, Job: job.ID, Time: w.clock.now()}
-	if _, err := in.exports.Publish(t.Context(), late, true); err != nil {
+	if _, err := in.exports.Publish(t.Context(), late, export.First()); err != nil {
 		t.Fatal(err)
 	}
 	events := in.watch(t, job.ID)

@@ -333,7 +333,7 @@ func TestOfTwoEventsThatEndAnExportTheOneThatCountsIsSent(t *testing.T) {
 		first := w.publish(t, types[0])
 		late := first
 		late.ID, late.Type = ulid.Make().String(), types[1]
-		_, err := w.exports.Publish(t.Context(), late, true)
+		_, err := w.exports.Publish(t.Context(), late, export.First())
 		must(t, err)
 		want = append(want, first.ID)
 	}
