@@ -147,7 +147,7 @@ var healthWords = map[string][]string{
 	"health.follower": {"account_list", "erasure", "ledger"},
 	"health.notice": {
 		"log_damaged", "halted", "retrying", "list_unreached", "list_behind", "starting", "nats_unreached", "log_refuses", "log_silent",
-		"durability_unknown", "durability_late", "durability_partly", "few_copies", "no_nats_door", "ledger_key",
+		"durability_unknown", "durability_late", "durability_partly", "few_copies", "no_nats_door", "ledger_key", "bucket_versioned",
 	},
 	"health.stream": {"ACCOUNTS", "KEYS", "COMMANDS", "DEAD", "OUTCOMES", "EXPORTS", "EXPORT_JOBS"},
 }

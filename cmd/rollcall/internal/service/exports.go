@@ -70,7 +70,7 @@ func (s *Service) claimFiles(ctx context.Context) error {
 	case err != nil:
 		s.logger.Info("it is not known whether the store of exports keeps what is deleted from it", "error", err)
 	case keeps:
-		s.warn("bucket_versioned", "the bucket of exports has versioning, so that files of exports stay in it when they expire, when a job is cancelled, and when an account that they hold is erased; " +
+		s.warn("bucket_versioned", "the bucket of exports has versioning, so that files of exports stay in it when they expire, when a job is cancelled, and when an account that they hold is erased; "+
 			"suspend its versioning, and remove the versions that it has, or have a rule of the bucket remove noncurrent versions after a day")
 	}
 	return nil
