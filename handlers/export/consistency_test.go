@@ -231,6 +231,38 @@ func TestAnExportIsAReplayOfTheLogAtItsPositionWhateverIsWrittenMeanwhile(t *tes
 	})
 }
 
+func TestADeletionLeavesFilesAloneThatCannotHoldTheAccount(t *testing.T) {
+	h := newHistory(t)
+	admin := listtest.NewAccount(app, "admin", "A", 0)
+	admin.Type = domain.TypeAdmin
+	h.write(append(listtest.NewApp(app), admin, listtest.NewAccount(app, "ann", "Ann", 0))...)
+	w := newWorld(t, 0)
+	w.scan, w.log, w.past = h, h, export.NewHistory(h, h.Codec)
+	in := w.start(t)
+	everyone, admins := in.order(t, "everyone", export.Spec{}), in.order(t, "admins", export.Spec{Filter: domain.Filter{Type: domain.TypeAdmin}})
+	for _, job := range []export.Job{everyone, admins} {
+		if err := in.Work(t.Context(), app, job.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	forget := func(id domain.UserID, want map[string]export.Status) {
+		t.Helper()
+		deletion := h.write(domain.AccountDeleted{App: app, UserID: id, At: listtest.Epoch})
+		if err := in.Forget(t.Context(), app, export.Deletion{User: id, Position: deletion}); err != nil {
+			t.Fatal(err)
+		}
+		for job, status := range want {
+			if j, err := in.Get(t.Context(), app, job); err != nil || j.Status != status {
+				t.Errorf("once %s is deleted, %s is %s (%v), want %s", id, j.CommandID, j.Status, err, status)
+			}
+		}
+	}
+	h.write(listtest.NewAccount(app, "late", "Late", 0))
+	forget("late", map[string]export.Status{everyone.ID: export.StatusCompleted, admins.ID: export.StatusCompleted})
+	forget("ann", map[string]export.Status{everyone.ID: export.StatusExpired, admins.ID: export.StatusCompleted})
+	forget("admin", map[string]export.Status{everyone.ID: export.StatusExpired, admins.ID: export.StatusExpired})
+}
+
 func TestAMomentThatIsNotInTheLogIsRefused(t *testing.T) {
 	h := newHistory(t)
 	last := h.write(listtest.NewApp(app)...)

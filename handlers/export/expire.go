@@ -119,8 +119,8 @@ type Deletion struct {
 }
 
 // Forget removes what exports still hold of deleted accounts of an application. A file of the
-// application that shows a position before a deletion, and that does not
-// leave the account out by its user ids, is removed before Forget returns, and its job
+// application that shows a position between the creation of an account and its deletion, and that does not
+// leave the account out by its user ids or type, is removed before Forget returns, and its job
 // expires or is queued again, as Config.OnDelete says. So is a file that belongs to no completed job and that no attempt in this process is writing. A job that
 // is running is marked, so that it begins anew without the account. It may be repeated. One instance at a time calls it, as the one reactor to deletions.
 func (s *Service) Forget(ctx context.Context, app domain.AppID, deletions ...Deletion) error {
@@ -169,7 +169,7 @@ func (s *Service) latestHeld(ctx context.Context, j Job, deletions []Deletion) (
 		if d.Position <= max(known, latest) {
 			continue
 		}
-		mayHold, err := s.mayHold(ctx, j, d.User)
+		mayHold, err := s.mayHold(ctx, j, d)
 		if err != nil {
 			return 0, err
 		}
@@ -192,8 +192,28 @@ func (s *Service) catchUp(ctx context.Context) error {
 	return s.index.waitFor(ctx, last)
 }
 
-// mayHold tells whether an account is not left out by the job's user ids.
-func (s *Service) mayHold(ctx context.Context, j Job, user domain.UserID) (bool, error) {
+// mayHold tells whether a deleted account may be in the file of a job, or come to be in it.
+func (s *Service) mayHold(ctx context.Context, j Job, d Deletion) (bool, error) {
+	if selected, err := s.selects(ctx, j, d.User); err != nil || !selected {
+		return false, err
+	}
+	shown := j.Spec.AsOf.Position
+	if shown == 0 && (j.Status == StatusCompleted || j.erasedUntil > 0) {
+		// Of an attempt that has not told its position that is still open, and it is none that has begun since.
+		shown = j.Position
+	}
+	if shown == 0 && j.Spec.Filter.Type == "" {
+		return true, nil
+	}
+	created, typ, err := s.cfg.Past.Created(ctx, j.App, d.User, d.Position)
+	if err != nil {
+		return false, err
+	}
+	return (shown == 0 || created <= shown) && (j.Spec.Filter.Type == "" || j.Spec.Filter.Type == typ), nil
+}
+
+// selects tells whether an account is not left out by the job's user ids.
+func (s *Service) selects(ctx context.Context, j Job, user domain.UserID) (bool, error) {
 	if j.Spec.UserCount == 0 {
 		return true, nil
 	}

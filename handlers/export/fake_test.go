@@ -80,6 +80,11 @@ func (l *list) AccountAt(context.Context, domain.AppID, domain.UserID, uint64, u
 	return domain.Account{}, false, nil
 }
 
+// Created has every account there from the beginning.
+func (l *list) Created(context.Context, domain.AppID, domain.UserID, uint64) (uint64, domain.AccountType, error) {
+	return 1, domain.TypeNormal, nil
+}
+
 // remove deletes an account and returns the position of the deletion.
 func (l *list) remove(id domain.UserID) uint64 {
 	l.mu.Lock()

@@ -14,6 +14,8 @@ type Past interface {
 	// when it was not there then, or has been deleted since: what is deleted is in no export, though it be
 	// created again.
 	AccountAt(ctx context.Context, app domain.AppID, id domain.UserID, revision, position uint64) (domain.Account, bool, error)
+	// Created returns where the account that was deleted at a position had been created, and of which type it was.
+	Created(ctx context.Context, app domain.AppID, id domain.UserID, deletion uint64) (position uint64, typ domain.AccountType, err error)
 }
 
 // Decoder understands events, see codec.Codec.
@@ -56,4 +58,24 @@ func (h *History) AccountAt(ctx context.Context, app domain.AppID, id domain.Use
 		state, gone = domain.Evolve(state, event, uint64(env.Position)), gone || erased
 	}
 	return state.Account, state.Account.Exists() && !gone, nil
+}
+
+// Created looks for the creation among the account's events.
+func (h *History) Created(ctx context.Context, app domain.AppID, id domain.UserID, deletion uint64) (position uint64, typ domain.AccountType, err error) {
+	for env, err := range eventstore.LoadThrough(ctx, h.log, eventstore.Account(string(app), string(id)), eventstore.Revision(deletion)) {
+		if err == nil && uint64(env.Position) >= deletion {
+			break
+		}
+		var event domain.Event
+		if err == nil {
+			event, _, err = h.decoder.Decode(ctx, env)
+		}
+		if err != nil {
+			return 0, "", fmt.Errorf("read the events of a deleted account: %w", err)
+		}
+		if e, ok := event.(domain.AccountCreated); ok {
+			position, typ = uint64(env.Position), e.Type
+		}
+	}
+	return position, typ, nil
 }
