@@ -2,6 +2,8 @@ package export_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"iter"
@@ -100,6 +102,7 @@ func (l *busy) write(ids []domain.UserID, n int) {
 
 // BenchmarkExportOfTheList measures exports of a million accounts of the list while 500 edits a second go on: in SQLite beside a bare scan of
 // the table, in PostgreSQL beside its own COPY to csv. Nothing is written while the bare one is measured.
+// The last file of each format is compared with a replay of what was written.
 func BenchmarkExportOfTheList(b *testing.B) {
 	b.Run("sqlite", func(b *testing.B) {
 		file := filepath.Join(b.TempDir(), "list.db")
@@ -162,9 +165,9 @@ func benchmarkList(b *testing.B, open listtest.Open, bare func(*testing.B) int) 
 			var before runtime.MemStats
 			runtime.ReadMemStats(&before)
 			l.high = 0
+			var job export.Job
 			for n := 0; b.Loop(); n++ {
-				job, err := in.Order(b.Context(), export.Request{ID: fmt.Sprintf("%s-%d-%d", format, time.Now().UnixNano(), n), Actor: "alice"}, export.Spec{App: listtest.LoadApp, Format: format})
-				if err != nil {
+				if job, err = in.Order(b.Context(), export.Request{ID: fmt.Sprintf("%s-%d-%d", format, time.Now().UnixNano(), n), Actor: "alice"}, export.Spec{App: listtest.LoadApp, Format: format}); err != nil {
 					b.Fatal(err)
 				}
 				if err := in.Work(b.Context(), listtest.LoadApp, job.ID); err != nil {
@@ -174,13 +177,48 @@ func benchmarkList(b *testing.B, open listtest.Open, bare func(*testing.B) int) 
 					b.Fatalf("%d rows, %v", job.Rows, err)
 				}
 			}
-			stop()
 			rate := accounts * float64(b.N) / b.Elapsed().Seconds()
+			stop()
+			if want := l.replay(b, accounts, job); job.SHA256 != want {
+				b.Errorf("the file's SHA-256 is %s, that of a replay of the log up to %d is %s", job.SHA256, job.Position, want)
+			}
 			b.ReportMetric(rate, "rows/s")
 			b.ReportMetric(rate/bareRate, "of-bare")
 			b.ReportMetric(float64(l.high-min(l.high, before.HeapInuse))/(1<<20), "heap-MiB")
 		})
 	}
+}
+
+// replay returns the SHA-256 of a file of what was written up to a job's position.
+func (l *busy) replay(b *testing.B, accounts int, job export.Job) string {
+	b.Helper()
+	sum := sha256.New()
+	enc, err := export.NewEncoder(sum, job.Spec.Format, job.Spec.Compression, job.Spec.Fields)
+	if err != nil {
+		b.Fatal(err)
+	}
+	random := listtest.LoadRandom()
+	for i := range accounts {
+		created := listtest.LoadAccount(random, i)
+		first := uint64(len(listtest.NewApp(listtest.LoadApp)) + i + 1)
+		state := domain.Evolve(domain.State{}, created, first)
+		for _, e := range l.events[eventstore.Account(string(created.App), string(created.UserID))] {
+			if p := uint64(e.Position); p > first && p <= job.Position {
+				event, _, err := l.Codec.Decode(b.Context(), e)
+				if err != nil {
+					b.Fatal(err)
+				}
+				state = domain.Evolve(state, event, p)
+			}
+		}
+		if err := enc.Append(&state.Account); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := enc.End(); err != nil {
+		b.Fatal(err)
+	}
+	return hex.EncodeToString(sum.Sum(nil))
 }
 
 // keepWriting edits accounts, 500 a second, until ctx ends.

@@ -81,12 +81,15 @@ func LoadAccount(r *rand.Rand, i int) domain.AccountCreated {
 	return e
 }
 
+// LoadRandom returns what the accounts of a load are drawn from, one after another.
+func LoadRandom() *rand.Rand { return rand.New(rand.NewPCG(1, 2)) }
+
 // Load fills an empty list with n accounts and returns how long Apply took, and the position
 // then.
 func Load(b testing.TB, l accountlist.List, c *codec.Codec, n int) (took time.Duration, position eventstore.Position) {
 	b.Helper()
 	w := &World{List: l, Codec: c}
-	r := rand.New(rand.NewPCG(1, 2))
+	r := LoadRandom()
 	apply := func(events []domain.Event) {
 		envelopes := w.Encode(b, w.Position, events...)
 		start := time.Now()

@@ -15,6 +15,7 @@ import (
 	"rollcall/handlers/messaging"
 	"rollcall/handlers/webhook"
 	"rollcall/handlers/wire"
+	"rollcall/projections/accountlist/asof"
 )
 
 // enum returns the values that a schema lists.
@@ -150,6 +151,7 @@ var overHTTPAlone = []domain.Code{
 	wire.CodeInvalidCursor, wire.CodeNotFound, wire.CodeMethod, wire.CodeTimeout, wire.CodeMediaType, wire.CodeClientGone, wire.CodeStopping,
 	webhook.CodeNotFound, webhook.CodeDeliveryNotFound, webhook.CodeLimit, webhook.CodeDisabled,
 	wire.CodeInvalidSignature, wire.CodeURLExpired, wire.CodeExportExpired, wire.CodeStoreUnavailable,
+	asof.CodeTooLarge,
 }
 
 // codeLists are the schemas that list codes.
