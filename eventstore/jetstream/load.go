@@ -32,15 +32,22 @@ type getRequest struct {
 var errNoMessage = errors.New("no such message in the log")
 
 // Load yields the events of an aggregate, oldest first. An aggregate without events,
-// and one with a single event, cost one round trip.
+// and one with a single event, cost one round trip. What is in memory at a time does not grow with their number.
 func (s *Store) Load(ctx context.Context, id eventstore.AggregateID) iter.Seq2[eventstore.Envelope, error] {
 	return func(yield func(eventstore.Envelope, error) bool) {
-		events, err := s.load(ctx, id.Subject())
+		latest, before, err := s.latest(ctx, id.Subject())
 		if err != nil {
 			yield(eventstore.Envelope{}, err)
 			return
 		}
-		for _, e := range events {
+		if before != 0 {
+			for e, err := range s.loadUntil(ctx, id.Subject(), before) {
+				if !yield(e, err) || err != nil {
+					return
+				}
+			}
+		}
+		for _, e := range latest {
 			if !yield(e, nil) {
 				return
 			}
@@ -48,64 +55,61 @@ func (s *Store) Load(ctx context.Context, id eventstore.AggregateID) iter.Seq2[e
 	}
 }
 
-// load goes back from the latest event of a subject. Each event was guarded by
-// the position of the one before it, so that the way back misses none.
-func (s *Store) load(ctx context.Context, subject string) ([]eventstore.Envelope, error) {
+// latest goes back from the latest event of a subject, walked events at most, and returns them, oldest first, and the position of the one before
+// them, zero for none. Each event was guarded by the position of the one before it, so that the way back misses none.
+func (s *Store) latest(ctx context.Context, subject string) (events []eventstore.Envelope, before eventstore.Position, err error) {
 	m, err := s.direct(ctx, getRequest{LastFor: subject})
 	if errors.Is(err, errNoMessage) {
-		return nil, nil
+		return nil, 0, nil
 	}
-	var events []eventstore.Envelope // newest first
 	for {
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		e, before, err := guarded(m, subject)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
-		events = append(events, e)
-		if before == 0 {
+		if events = append(events, e); before == 0 || len(events) == walked {
 			slices.Reverse(events)
-			return events, nil
-		}
-		if len(events) == walked {
-			older, err := s.loadUntil(ctx, subject, before)
-			slices.Reverse(events)
-			return append(older, events...), err
+			return events, before, nil
 		}
 		if m, err = s.get(ctx, before); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 	}
 }
 
-// loadUntil returns the events of a subject, oldest first, up to the position of one of them.
-func (s *Store) loadUntil(ctx context.Context, subject string, until eventstore.Position) ([]eventstore.Envelope, error) {
-	var events []eventstore.Envelope
-	for last := eventstore.Position(0); last < until; {
-		progress := last
-		for m, err := range s.fetch(ctx, last+1, subject) {
-			if err != nil {
-				return nil, err
+// loadUntil yields the events of a subject, oldest first, up to the position of one of them. An error ends it.
+func (s *Store) loadUntil(ctx context.Context, subject string, until eventstore.Position) iter.Seq2[eventstore.Envelope, error] {
+	return func(yield func(eventstore.Envelope, error) bool) {
+		fail := func(err error) { yield(eventstore.Envelope{}, err) }
+		for last := eventstore.Position(0); last < until; {
+			progress := last
+			for m, err := range s.fetch(ctx, last+1, subject) {
+				if err != nil {
+					fail(err)
+					return
+				}
+				e, before, err := guarded(m, subject)
+				if err != nil {
+					fail(err)
+					return
+				}
+				if before != last {
+					fail(fmt.Errorf("%w: the events of %s between the positions %d and %d are missing", eventstore.ErrDamaged, subject, last, e.Position))
+					return
+				}
+				if last = e.Position; !yield(e, nil) || last == until {
+					return
+				}
 			}
-			e, before, err := guarded(m, subject)
-			if err != nil {
-				return nil, err
+			if last == progress {
+				fail(unavailable("read the log", fmt.Errorf("position %d of %s did not come", until, subject)))
+				return
 			}
-			if before != last {
-				return nil, fmt.Errorf("%w: the events of %s between the positions %d and %d are missing", eventstore.ErrDamaged, subject, last, e.Position)
-			}
-			events = append(events, e)
-			if last = e.Position; last == until {
-				return events, nil
-			}
-		}
-		if last == progress {
-			return nil, unavailable("read the log", fmt.Errorf("position %d of %s did not come", until, subject))
 		}
 	}
-	return events, nil
 }
 
 // guarded returns the event of a message and the revision that its append expected.
