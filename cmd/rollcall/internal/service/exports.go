@@ -40,9 +40,6 @@ func (s *Service) openExports(ctx context.Context) (err error) {
 		return err
 	}
 	s.closing("the exports' store", s.files.Close)
-	if err := s.claimFiles(ctx); err != nil {
-		return err
-	}
 	queue, err := patiently(ctx, func(ctx context.Context) (*messaging.Exports, error) {
 		return messaging.OpenExports(ctx, s.js, s.cfg.Replicas)
 	})
@@ -58,7 +55,8 @@ func (s *Service) openExports(ctx context.Context) (err error) {
 }
 
 // claimFiles finds out whether the store of exports is another Rollcall's, which would remove the files of this one, and whether it keeps what is deleted. A store that
-// cannot be asked now is asked again whose it is before it is used.
+// cannot be asked now is asked again whose it is before it is used. It is asked once it is known that the log is the one that it was: by
+// another one the store would seem to be another's.
 func (s *Service) claimFiles(ctx context.Context) error {
 	const patience = 5 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, patience)

@@ -117,7 +117,7 @@ func (s *Service) start(ctx context.Context) error {
 		return err
 	}
 	for _, step := range []func(context.Context) error{
-		s.startLog, s.openList, s.openPast, s.openTokens, s.openState, s.openExports, s.openWebhooks, s.openErasure, s.openIntake, s.checkPositions, s.openLedger, s.serve,
+		s.startLog, s.openList, s.openPast, s.openTokens, s.openState, s.openExports, s.openWebhooks, s.openErasure, s.openIntake, s.checkPositions, s.openLedger, s.claimFiles, s.serve,
 	} {
 		if err := step(ctx); err != nil {
 			return err
