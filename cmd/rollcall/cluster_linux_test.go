@@ -177,7 +177,7 @@ func (s *shape) create(t *testing.T, c *client.Client, prefix string) {
 // order creates an account by a command through the door of an instance, and waits until it has been decided.
 func (s *shape) order(t *testing.T, instance, id string) {
 	t.Helper()
-	nc, err := nats.Connect(s.fields[instance][1], nats.Token(s.token(t)))
+	nc, err := nats.Connect(s.fields[instance][1], nats.Token(s.token(t)), nats.Timeout(patience))
 	if err != nil {
 		t.Fatal(err)
 	}

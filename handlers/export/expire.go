@@ -1,10 +1,12 @@
 package export
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"rollcall/domain"
@@ -34,7 +36,9 @@ func (s *Service) expire(ctx context.Context, j Job, reason string) error {
 	} else if err := s.remove(ctx, j.File()); err != nil {
 		return fmt.Errorf("remove the file of export %s: %w", j.ID, err)
 	}
+	var told Job // as it was when that was told
 	_, err := s.tell(ctx, j.App, j.ID, func(now Job) (Event, error) {
+		told = now
 		if now.Rebuilds != j.Rebuilds || now.Status != StatusCompleted && (now.Status.Finished() || now.Rebuilds == 0) {
 			return Event{}, errSettled
 		}
@@ -44,6 +48,9 @@ func (s *Service) expire(ctx context.Context, j Job, reason string) error {
 	})
 	if err != nil {
 		return fmt.Errorf("tell that export %s has expired: %w", j.ID, err)
+	}
+	if told.Status == StatusCompleted && told.File() != j.File() { // since the look at the job
+		return s.remove(ctx, told.File())
 	}
 	return nil
 }
@@ -118,6 +125,30 @@ type Deletion struct {
 	Position uint64 // of the log
 }
 
+// gone is a deletion of an account whose creation is looked up once, when it is asked for.
+type gone struct {
+	Deletion
+	creation func() creation
+}
+
+// creation is where an account was created, and of which type, zero where that is not known.
+type creation struct {
+	position uint64
+	typ      domain.AccountType
+	err      error
+}
+
+// gone returns deletions in the order of their positions.
+func (s *Service) gone(ctx context.Context, app domain.AppID, deletions []Deletion) (accounts []gone) {
+	for _, d := range slices.SortedFunc(slices.Values(deletions), func(a, b Deletion) int { return cmp.Compare(a.Position, b.Position) }) {
+		accounts = append(accounts, gone{d, sync.OnceValue(func() (c creation) {
+			c.position, c.typ, c.err = s.cfg.Past.Created(ctx, app, d.User, d.Position)
+			return c
+		})})
+	}
+	return accounts
+}
+
 // Forget removes what exports still hold of deleted accounts of an application. A file of the
 // application that shows a position between the creation of an account and its deletion, and that does not
 // leave the account out by its user ids or type, is removed before Forget returns, and its job
@@ -126,16 +157,17 @@ type Deletion struct {
 func (s *Service) Forget(ctx context.Context, app domain.AppID, deletions ...Deletion) error {
 	s.forgetting.Lock() // a mark of a later deletion must not be replaced by one of an earlier
 	defer s.forgetting.Unlock()
-	err := s.forget(ctx, app, deletions)
+	accounts := s.gone(ctx, app, deletions)
+	err := s.forget(ctx, app, accounts)
 	for errors.Is(err, errSettled) && ctx.Err() == nil {
-		err = s.forget(ctx, app, deletions)
+		err = s.forget(ctx, app, accounts)
 	}
 	all := func(StoredFile) bool { return true }
 	return errors.Join(err, s.removeOrphans(ctx, app, all))
 }
 
 // forget removes or marks the files of completed and running jobs, each once for all deletions.
-func (s *Service) forget(ctx context.Context, app domain.AppID, deletions []Deletion) error {
+func (s *Service) forget(ctx context.Context, app domain.AppID, deletions []gone) error {
 	if err := s.catchUp(ctx); err != nil {
 		return fmt.Errorf("look for exports of deleted accounts of %s: %w", app, err)
 	}
@@ -160,24 +192,20 @@ func (s *Service) forget(ctx context.Context, app domain.AppID, deletions []Dele
 }
 
 // latestHeld returns the position of the latest deletion of an account that a job's file may hold, or come to hold; zero for none.
-func (s *Service) latestHeld(ctx context.Context, j Job, deletions []Deletion) (latest uint64, err error) {
+func (s *Service) latestHeld(ctx context.Context, j Job, deletions []gone) (uint64, error) {
 	known := j.erasedUntil
 	if j.Status != StatusCompleted { // an earlier attempt than the one that told what it leaves out may be alive
 		known = j.recalled
 	}
-	for _, d := range deletions {
-		if d.Position <= max(known, latest) {
-			continue
+	for _, d := range slices.Backward(deletions) {
+		if d.Position <= known {
+			return 0, nil
 		}
-		mayHold, err := s.mayHold(ctx, j, d)
-		if err != nil {
-			return 0, err
-		}
-		if mayHold {
-			latest = d.Position
+		if mayHold, err := s.mayHold(ctx, j, d); err != nil || mayHold {
+			return d.Position, err
 		}
 	}
-	return latest, nil
+	return 0, nil
 }
 
 // catchUp waits until the index has seen all events that there are.
@@ -193,23 +221,22 @@ func (s *Service) catchUp(ctx context.Context) error {
 }
 
 // mayHold tells whether a deleted account may be in the file of a job, or come to be in it.
-func (s *Service) mayHold(ctx context.Context, j Job, d Deletion) (bool, error) {
+func (s *Service) mayHold(ctx context.Context, j Job, d gone) (bool, error) {
 	if selected, err := s.selects(ctx, j, d.User); err != nil || !selected {
 		return false, err
 	}
 	shown := j.Spec.AsOf.Position
-	if shown == 0 && (j.Status == StatusCompleted || j.erasedUntil > 0) {
-		// Of an attempt that has not told its position that is still open, and it is none that has begun since.
-		shown = j.Position
+	if j.Status == StatusCompleted {
+		shown = j.Position // what a running attempt has told may be replaced by what another one tells
 	}
 	if shown == 0 && j.Spec.Filter.Type == "" {
 		return true, nil
 	}
-	created, typ, err := s.cfg.Past.Created(ctx, j.App, d.User, d.Position)
-	if err != nil {
-		return false, err
+	c := d.creation()
+	if c.err != nil || c.position == 0 {
+		return true, c.err
 	}
-	return (shown == 0 || created <= shown) && (j.Spec.Filter.Type == "" || j.Spec.Filter.Type == typ), nil
+	return (shown == 0 || c.position <= shown) && (j.Spec.Filter.Type == "" || j.Spec.Filter.Type == c.typ), nil
 }
 
 // selects tells whether an account is not left out by the job's user ids.
@@ -250,9 +277,11 @@ func (s *Service) untilStopped(ctx context.Context, j Job) error {
 
 // recall marks a running job.
 func (s *Service) recall(ctx context.Context, j Job, deletedAt uint64) error {
-	e := s.event(Recalled, j)
-	e.Position, e.Reason = deletedAt, reasonErased
-	sequence, err := s.cfg.Events.Publish(ctx, e, Condition{})
+	sequence, err := s.tell(ctx, j.App, j.ID, func(now Job) (Event, error) {
+		e := s.event(Recalled, now)
+		e.Position, e.Reason = max(now.recalled, deletedAt), reasonErased
+		return e, nil
+	})
 	if err != nil {
 		return fmt.Errorf("mark export %s, which may hold a deleted account: %w", j.ID, err)
 	}

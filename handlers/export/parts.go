@@ -107,6 +107,19 @@ func (s *Service) dropParts(ctx context.Context, job Job) {
 	}
 }
 
+// removeRest removes all that a completed job has no use for: parts, and what attempts have left that were taken over.
+func (s *Service) removeRest(ctx context.Context, job Job) error {
+	for f, err := range s.cfg.Files.All(ctx, job.App, job.ID) {
+		if err == nil && !job.has(f.Name) {
+			err = s.cfg.Files.Delete(ctx, f.Name)
+		}
+		if err != nil {
+			return fmt.Errorf("remove what export %s has left: %w", job.ID, err)
+		}
+	}
+	return nil
+}
+
 // partBytes is how large the accounts of a part are at most, about.
 const partBytes = 1 << 20
 

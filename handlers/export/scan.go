@@ -19,6 +19,7 @@ type scan struct {
 	past     Past
 	spec     Spec
 	position uint64
+	least    uint64       // position that the list has reached
 	rows     int          // read at once
 	after    domain.Place // go on behind it
 }
@@ -97,8 +98,8 @@ func (s *scan) chunks(ctx context.Context) iter.Seq2[domain.Chunk, error] {
 				err = context.Cause(ctx)
 			case err != nil:
 				err = fmt.Errorf("%w: %w", errList, err)
-			case chunk.Position < s.position:
-				err = fmt.Errorf("the account list, which had reached position %d, shows position %d", s.position, chunk.Position)
+			case chunk.Position < s.least:
+				err = fmt.Errorf("%w: it had reached position %d, and shows position %d", errList, s.least, chunk.Position)
 			}
 			if s.spec.UserIDs != nil {
 				total -= len(next.UserIDs) - len(chunk.Accounts) // which do not exist

@@ -87,7 +87,7 @@ func (s *Service) conclude(ctx context.Context, job Job, stopped, err error) (At
 	switch {
 	case err == nil:
 		return AttemptCompleted, nil
-	case errors.Is(stopped, errTakenOver), errors.Is(err, errTakenOver), stopped == nil && s.takenOver(ctx, job):
+	case errors.Is(stopped, errTakenOver), errors.Is(err, errTakenOver), errors.Is(err, errSettled), stopped == nil && s.takenOver(ctx, job):
 		return AttemptOver, nil // whoever did goes on with what there is
 	case errors.Is(stopped, errOver):
 		ctx = context.WithoutCancel(ctx)
@@ -121,7 +121,16 @@ func (s *Service) attempt(ctx context.Context, t *task, job *Job) error {
 	job.attempts++
 	started := s.event(Started, *job)
 	started.Attempt, started.Position = job.attempts, job.Position
-	if _, err := s.cfg.Events.Publish(ctx, started, Condition{}); err != nil {
+	_, err := s.tell(ctx, job.App, job.ID, func(now Job) (Event, error) {
+		if now.Status.Finished() || now.Rebuilds != job.Rebuilds {
+			return Event{}, errSettled // what there is is not this attempt's to tidy
+		}
+		return started, nil
+	})
+	switch {
+	case errors.Is(err, errSettled):
+		return err
+	case err != nil:
 		return fmt.Errorf("%w: tell that the export starts: %w", errLog, err)
 	}
 	job.startedBy = started.ID
@@ -141,6 +150,7 @@ func (s *Service) attempt(ctx context.Context, t *task, job *Job) error {
 	if err != nil {
 		return err
 	}
+	defer w.hush()
 	w.version, w.started = v, started.Time
 	if err = s.write(ctx, *job, spec, w, parts); err != nil {
 		w.abort()
@@ -198,7 +208,7 @@ func (s *Service) selection(ctx context.Context, job Job) (Spec, error) {
 
 // write writes the accounts to a file, which is not committed yet. Those of parts come first.
 func (s *Service) write(ctx context.Context, job Job, spec Spec, w *fileWriter, parts int) error {
-	scan := scan{list: s.cfg.Accounts, past: s.cfg.Past, spec: spec, position: w.version.position, rows: s.cfg.ChunkRows}
+	scan := scan{list: s.cfg.Accounts, past: s.cfg.Past, spec: spec, position: w.version.position, least: w.version.erasedUntil, rows: s.cfg.ChunkRows}
 	for p, err := range s.kept(ctx, job, w.version, parts) {
 		if err == nil {
 			err = w.add(p.accounts)
@@ -210,7 +220,7 @@ func (s *Service) write(ctx context.Context, job Job, spec Spec, w *fileWriter, 
 		scan.after = p.last
 	}
 	w.skip()
-	defer s.report(ctx, job, w)()
+	w.quiet = s.report(ctx, job, w)
 	k := keeper{service: s, job: job, next: part{w.version, parts}, rows: s.cfg.PartRows}
 	defer k.wait()
 	for p, err := range scan.pieces(ctx) {
@@ -246,6 +256,7 @@ func (s *Service) complete(ctx context.Context, job Job, w *fileWriter) error {
 	e.Result = FileResult{
 		Rows: m.Rows, Bytes: m.Bytes, SHA256: m.SHA256, DownloadURL: links.File, ManifestURL: links.Manifest, ExpiresAt: expires,
 	}
+	w.hush()
 	told := s.tellCompleted(ctx, e, job.startedBy)
 	if errors.Is(told, errTakenOver) {
 		return told // the other attempt removes or replaces the file
@@ -299,7 +310,7 @@ func (s *Service) settle(ctx context.Context, e Event, name FileName) error {
 		return unlessSettled(s.erase(ctx, now, now.recalled))
 	}
 	if now.completedBy == e.ID || (now.Status == StatusCompleted && now.File() == name) {
-		return errors.Join(s.keepPromise(ctx, e.App, e.Job), s.removeParts(ctx, now))
+		return errors.Join(s.keepPromise(ctx, e.App, e.Job), s.removeRest(ctx, now))
 	}
 	return s.remove(ctx, name)
 }

@@ -29,6 +29,7 @@ type fileWriter struct {
 	bytes   atomic.Int64
 	looked  atomic.Int64 // accounts that were gone through
 	total   atomic.Int64 // accounts to go through, about
+	quiet   func()       // ends what tells the progress, nil while nothing does
 
 	room   room
 	ctx    context.Context // of the one attempt that writes
@@ -108,6 +109,16 @@ func (w *fileWriter) abort() {
 // sum returns the SHA-256 of what was written, in hexadecimal digits.
 func (w *fileWriter) sum() string { return hex.EncodeToString(w.hash.Sum(nil)) }
 
+// hush ends what tells the progress. It may be called again.
+func (w *fileWriter) hush() {
+	if w.quiet != nil {
+		w.quiet()
+	}
+}
+
+// aliveEvery is how often progress is told at least, so that nobody takes the attempt for dead while a large file is finished.
+const aliveEvery = stuckAfter / 3
+
 // report publishes the progress of a writer regularly, until the returned function
 // is called, which waits for the last event. Progress that cannot be told is not an error.
 func (s *Service) report(ctx context.Context, job Job, w *fileWriter) (stop func()) {
@@ -116,6 +127,7 @@ func (s *Service) report(ctx context.Context, job Job, w *fileWriter) (stop func
 	wg.Go(func() {
 		tick := time.NewTicker(progressEvery)
 		defer tick.Stop()
+		last := time.Now()
 		for told := int64(0); ; {
 			select {
 			case <-tick.C:
@@ -123,10 +135,10 @@ func (s *Service) report(ctx context.Context, job Job, w *fileWriter) (stop func
 				return
 			}
 			looked := w.looked.Load()
-			if looked == told {
+			if looked == told && time.Since(last) < aliveEvery {
 				continue
 			}
-			told = looked
+			told, last = looked, time.Now()
 			if err := s.publishProgress(ctx, job, w.version, w.progress()); err != nil && ctx.Err() == nil {
 				s.cfg.Logger.Warn("the progress of an export could not be told", "app", job.App, "job", job.ID, "error", err)
 			}

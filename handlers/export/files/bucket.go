@@ -87,14 +87,21 @@ func (u *uploads) tune(as func(any) bool) error {
 	return nil
 }
 
-// all yields the uploads whose keys begin with a prefix.
-func (u *uploads) all(ctx context.Context, prefix string) iter.Seq2[export.StoredFile, error] {
+// listUploads yields the uploads whose keys begin with a prefix.
+func (s *Store) listUploads(ctx context.Context, prefix string) iter.Seq2[export.StoredFile, error] {
+	u := s.uploads
+	next := func(pages *s3.ListMultipartUploadsPaginator) (*s3.ListMultipartUploadsOutput, error) {
+		ctx, cancel := s.bounded(ctx)
+		defer cancel()
+		page, err := pages.NextPage(ctx)
+		return page, s.explain(ctx, err)
+	}
 	return func(yield func(export.StoredFile, error) bool) {
 		pages := s3.NewListMultipartUploadsPaginator(u.client, &s3.ListMultipartUploadsInput{
 			Bucket: aws.String(u.bucket), Prefix: aws.String(u.prefix + prefix),
 		})
 		for pages.HasMorePages() {
-			page, err := pages.NextPage(ctx)
+			page, err := next(pages)
 			if err != nil {
 				yield(export.StoredFile{}, err)
 				return

@@ -279,8 +279,8 @@ func (s *Store) All(ctx context.Context, app domain.AppID, job string) iter.Seq2
 		if s.uploads == nil {
 			return
 		}
-		for f, err := range s.uploads.all(ctx, prefix) {
-			if !yield(f, explain(err)) || err != nil {
+		for f, err := range s.listUploads(ctx, prefix) {
+			if !yield(f, err) || err != nil {
 				return
 			}
 		}

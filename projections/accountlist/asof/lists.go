@@ -86,6 +86,7 @@ type Lists struct {
 
 	mu     sync.Mutex
 	lists  map[key]*list
+	going  map[*list]bool // lists that are removed and whose files may be there still
 	made   int // files
 	closed bool
 }
@@ -112,7 +113,7 @@ func New(folder string, log Log, c *codec.Codec, opts Options) (*Lists, error) {
 	if err := os.MkdirAll(folder, folderMode); err != nil {
 		return nil, fmt.Errorf("make a folder for lists: %w", err)
 	}
-	s := &Lists{folder: folder, log: log, codec: c, opts: opts, turn: make(chan struct{}, 1), lists: make(map[key]*list)}
+	s := &Lists{folder: folder, log: log, codec: c, opts: opts, turn: make(chan struct{}, 1), lists: make(map[key]*list), going: make(map[*list]bool)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
 }
@@ -170,25 +171,34 @@ type Deletion struct {
 func (s *Lists) Forget(ctx context.Context, app domain.AppID, deletions ...Deletion) error {
 	var errs []error
 	for _, e := range s.of(app) {
-		if err := e.wipe(ctx, deletions); err != nil {
+		if e.ctx.Err() == nil {
+			err := e.wipe(ctx, deletions)
+			if err == nil {
+				continue
+			}
 			s.opts.Logger.Warn("a list as of an earlier position is thrown away, for a deleted account could not be overwritten in it",
 				"app", app, "position", e.position, "error", err)
 			s.drop(e)
-			select {
-			case <-e.gone:
-				errs = append(errs, e.left)
-			case <-ctx.Done():
-				errs = append(errs, ctx.Err())
-			}
+		}
+		select {
+		case <-e.gone:
+			errs = append(errs, e.left)
+		case <-ctx.Done():
+			errs = append(errs, ctx.Err())
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// of returns the lists of an application.
+// of returns the lists of an application, with those whose files are still to be removed.
 func (s *Lists) of(app domain.AppID) (all []*list) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for e := range s.going {
+		if e.app == app {
+			all = append(all, e)
+		}
+	}
 	for k, e := range s.lists {
 		if k.app == app {
 			all = append(all, e)
@@ -308,6 +318,7 @@ func (s *Lists) evict() bool {
 func (s *Lists) remove(e *list) {
 	if s.lists[e.key] == e {
 		delete(s.lists, e.key)
+		s.going[e] = true
 	}
 	e.cancel()
 }
@@ -351,7 +362,6 @@ func (s *Lists) bytes() (sum int64) {
 // keep builds a list and keeps it until it is removed.
 func (s *Lists) keep(e *list) {
 	defer close(e.gone)
-	defer s.drop(e)
 	began := time.Now()
 	rows, err := s.build(e)
 	s.built(e, rows, err)
@@ -366,9 +376,14 @@ func (s *Lists) keep(e *list) {
 	}
 	e.cancel()
 	e.follower.Wait()
+	s.drop(e)
 	if e.left = e.discard(); e.left != nil {
 		logger.Error("a list as of an earlier position could not be removed; remove its file when the service is stopped", "file", e.path, "error", e.left)
+		return
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.going, e)
 }
 
 // built tells those who wait that a list is there, or why not.
