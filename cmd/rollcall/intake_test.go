@@ -116,7 +116,12 @@ func freeAddress(t *testing.T) string {
 }
 
 func TestCommandsSurviveKillsEachDecidedOnceInOrderWithOneOutcome(t *testing.T) {
-	const accounts, each, kills, publishers = 2000, 25, 5, 200
+	t.Parallel()
+	const accounts, kills, publishers = 2000, 5, 200
+	each := 10
+	if *soak > 0 {
+		each = 25
+	}
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("the seed is %d", seed)
 	rng := rand.New(rand.NewPCG(3, seed))

@@ -39,6 +39,7 @@ func shellBlocks(t *testing.T) (blocks []string) {
 }
 
 func TestTheCommandsOfTheREADMEWork(t *testing.T) {
+	t.Parallel()
 	blocks := shellBlocks(t)
 	whole := strings.Join(blocks, "")
 	for what, least := range map[string]int{"curl ": 14, "bin/rollcall ": 9, "\nnats ": 7} {

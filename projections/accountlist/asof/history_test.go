@@ -1,7 +1,7 @@
 package asof_test
 
 import (
-	"flag"
+	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -17,8 +17,9 @@ import (
 
 // TestMain has a few long histories drawn rather than many short ones: each position of each is a file.
 func TestMain(m *testing.M) {
-	if err := flag.Set("rapid.checks", "12"); err != nil { // before the command line is read
-		panic(err)
+	if err := listtest.Draw(8); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }

@@ -87,7 +87,7 @@ type Lists struct {
 	mu     sync.Mutex
 	lists  map[key]*list
 	going  map[*list]bool // lists that are removed and whose files may be there still
-	made   int // files
+	made   int            // files
 	closed bool
 }
 

@@ -130,6 +130,10 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, applyForever(path))
 		os.Exit(1)
 	}
+	if err := listtest.Draw(40); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	os.Exit(m.Run())
 }
 
