@@ -147,7 +147,7 @@ func TestCommandsSurviveKillsEachDecidedOnceInOrderWithOneOutcome(t *testing.T) 
 		publishing <- publishAll(t.Context(), "nats://"+listen, token.Secret, orders, publishers, nil, &published)
 	}()
 	for k := range kills {
-		target := int64(accounts*each*(k+1)/(kills+1)) + rng.Int64N(accounts*each/(kills+2)) // some time in this part of them
+		target := int64(accounts*each*(k+1)/(kills+1)) + rng.Int64N(int64(accounts*each/(kills+2))) // some time in this part of them
 		eventually(t, "enough is published", func() error {
 			if n := published.Load(); n < target {
 				return fmt.Errorf("%d of %d", n, target)
