@@ -190,6 +190,7 @@ type Service struct {
 	forgetting sync.Mutex
 	started    time.Time
 	spent      chan struct{} // tells that there are keys to destroy
+	due        chan struct{} // tells that there are files which may hold a deleted account
 }
 
 // New returns a service.
@@ -220,7 +221,7 @@ func New(cfg Config) (*Service, error) {
 	if cfg.OnDelete != Remove && cfg.OnDelete != Rebuild {
 		return nil, fmt.Errorf("what becomes of exports when an account is deleted is %q, want %s or %s", cfg.OnDelete, Remove, Rebuild)
 	}
-	return &Service{cfg: cfg, index: newIndex(cfg.MaxListed, cfg.OnDelete.keepsKey), started: cfg.Now(), spent: make(chan struct{}, 1)}, nil
+	return &Service{cfg: cfg, index: newIndex(cfg.MaxListed, cfg.OnDelete.keepsKey), started: cfg.Now(), spent: make(chan struct{}, 1), due: make(chan struct{}, 1)}, nil
 }
 
 func setDefault[T comparable](v *T, def T) {
@@ -276,19 +277,24 @@ func (s *Service) followOnce(ctx context.Context) error {
 			s.running.recall(job)
 		}
 		if job.keyID != "" && !s.cfg.OnDelete.keepsKey(job) {
-			select {
-			case s.spent <- struct{}{}:
-			default: // it is told already
-			}
+			hint(s.spent)
 		}
 		if e.Sequence >= last {
 			s.index.setReady()
 		}
 		if job.mustErase() && e.Sequence > last { // the rest is for the first sweep
-			s.eraseLogged(ctx, job)
+			hint(s.due) // a store that is away must not hold up what is heard
 		}
 	}
 	return errors.New("the stream of export events ended")
+}
+
+// hint tells whoever listens that there is something to do, unless it is told already.
+func hint(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 // sleep waits for a time or the end of ctx.
@@ -314,7 +320,7 @@ func (s *Service) sweepRegularly(ctx context.Context) {
 	}
 }
 
-// pauseSweeping waits for the next tick and meanwhile destroys keys as jobs end. It returns false when
+// pauseSweeping waits for the next tick and meanwhile destroys keys as jobs end, and removes files that may hold a deleted account. It returns false when
 // ctx ends.
 func (s *Service) pauseSweeping(ctx context.Context, tick <-chan time.Time) bool {
 	for {
@@ -322,6 +328,10 @@ func (s *Service) pauseSweeping(ctx context.Context, tick <-chan time.Time) bool
 		case <-s.spent:
 			if err := s.destroyKeys(ctx); err != nil && ctx.Err() == nil {
 				s.cfg.Logger.Warn("keys of exports are destroyed by the next sweep", "error", err)
+			}
+		case <-s.due:
+			for _, j := range s.index.collect("", Job.mustErase) {
+				s.eraseLogged(ctx, j)
 			}
 		case <-tick:
 			return true

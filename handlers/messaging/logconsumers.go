@@ -43,6 +43,7 @@ const (
 	metaApp    = "rollcall-app"
 	metaUser   = "rollcall-user-id"
 	metaFrom   = "rollcall-from"
+	metaTurn   = "rollcall-turn" // how often the reader has been given another consumer
 )
 
 // consumerSlots is one more than a token has readers, so that one can be replaced before it is removed.
@@ -150,6 +151,8 @@ func (c *LogConsumers) open(ctx context.Context, tokenID string, app domain.AppI
 		return "", 0, err
 	}
 	config.Durable = config.Name
+	config.Metadata = maps.Clone(config.Metadata)
+	config.Metadata[metaTurn] = strconv.Itoa(turnOf(had) + 1)
 	if _, err := stream.CreateConsumer(ctx, config); err != nil {
 		return "", 0, fmt.Errorf("make consumer %s: %w", config.Name, err)
 	}
@@ -174,7 +177,7 @@ func (c *LogConsumers) readers(ctx context.Context, tokenID string) (map[string]
 		latest := consumer.CachedInfo()
 		reader := latest.Config.Metadata[metaReader]
 		if other := all[reader]; other != nil {
-			if other.Created.After(latest.Created) {
+			if turnOf(other) > turnOf(latest) {
 				latest, other = other, latest
 			}
 			if err := c.remove(ctx, other.Name); err != nil {
@@ -184,6 +187,15 @@ func (c *LogConsumers) readers(ctx context.Context, tokenID string) (map[string]
 		all[reader] = latest
 	}
 	return all, nil
+}
+
+// turnOf returns which one a consumer is of those that its reader has had, zero for none.
+func turnOf(info *jetstream.ConsumerInfo) int {
+	if info == nil {
+		return 0
+	}
+	turn, _ := strconv.Atoi(info.Config.Metadata[metaTurn])
+	return turn
 }
 
 // room refuses a further reader where there are enough.
