@@ -89,7 +89,6 @@ const (
 )
 
 func TestNoCommandIsLostOrDoubledWhenTheLeaderOfTwoInstancesIsKilledAgainAndAgain(t *testing.T) {
-	t.Parallel()
 	const each, publishers = 10, 100
 	accounts, kills := 400, 4
 	var ticks <-chan time.Time
