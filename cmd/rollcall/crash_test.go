@@ -111,6 +111,7 @@ func caughtUp(t *testing.T, p *process) {
 }
 
 func TestSIGTERMDuringAnImportLosesNothingThatWasAccepted(t *testing.T) {
+	t.Parallel()
 	data := filepath.Join(t.TempDir(), "data")
 	p := serve(t, data)
 	api := p.client(t)
@@ -144,6 +145,7 @@ func TestSIGTERMDuringAnImportLosesNothingThatWasAccepted(t *testing.T) {
 }
 
 func TestKillDuringAnImportLosesNothingAndTheSameImportAgainCompletesIt(t *testing.T) {
+	t.Parallel()
 	data := filepath.Join(t.TempDir(), "data")
 	p := serve(t, data)
 	api := p.client(t)

@@ -126,6 +126,7 @@ func wrappedKeys(t *testing.T, js natsjs.JetStream) (blocks [][]byte) {
 }
 
 func TestADeletedAccountIsInNoFileOfTheDataFolder(t *testing.T) {
+	t.Parallel()
 	const nickname = "쉿, 비밀입니다 🤫"
 	p, api := running(t)
 	if _, err := api.CreateAccount(t.Context(), "demo", map[string]any{"user_id": "secret", "type": "normal", "nickname": nickname}); err != nil {

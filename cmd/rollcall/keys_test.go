@@ -10,6 +10,7 @@ import (
 )
 
 func TestTheMasterKeyIsRotatedByARestart(t *testing.T) {
+	t.Parallel()
 	p, api := running(t)
 	if _, err := api.CreateAccount(t.Context(), "demo", map[string]any{"user_id": "ann", "nickname": "앤"}); err != nil {
 		t.Fatal(err)

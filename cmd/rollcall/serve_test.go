@@ -79,6 +79,7 @@ func TestServeWithoutItsMasterKeyIsRefused(t *testing.T) {
 }
 
 func TestAFirstStartThatWasKilledCanBeRepeated(t *testing.T) {
+	t.Parallel()
 	for _, sign := range []string{"master.key", "log/jetstream", "log/jetstream/$G", "operator.token", "list/accounts.db"} {
 		t.Run("once "+sign+" was there", func(t *testing.T) {
 			data := filepath.Join(t.TempDir(), "data")
@@ -98,6 +99,7 @@ func TestAFirstStartThatWasKilledCanBeRepeated(t *testing.T) {
 }
 
 func TestServeRefusesALogThatLostItsEnd(t *testing.T) {
+	t.Parallel()
 	for name, damage := range map[string]func(t *testing.T, block string, size int64){
 		"a block that was cut off": func(t *testing.T, block string, size int64) {
 			if err := os.Truncate(block, size/2); err != nil {
@@ -193,6 +195,7 @@ func TestOperatorsHearTheLogOverNATSAndNobodyWritesThere(t *testing.T) {
 }
 
 func TestAnExportThatAStopInterruptsIsCompletedAfterTheNextStart(t *testing.T) {
+	t.Parallel()
 	p, api := running(t)
 	const n = 500
 	imported(t, api, n)
@@ -212,6 +215,7 @@ func TestAnExportThatAStopInterruptsIsCompletedAfterTheNextStart(t *testing.T) {
 }
 
 func TestAnExportWhoseWorkerIsKilledAgainAndAgainHasTheBytesOfAnUndisturbedOne(t *testing.T) {
+	t.Parallel()
 	const n, kills = 15000, 3
 	program, data := built(t), filepath.Join(t.TempDir(), "data")
 	p := serveBuilt(t, program, data)

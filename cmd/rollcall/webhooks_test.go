@@ -64,6 +64,7 @@ func next(t *testing.T, got <-chan delivered) delivered {
 }
 
 func TestAWebhookGetsItsEventThoughTheServiceIsKilledInTheMiddle(t *testing.T) {
+	t.Parallel()
 	data := filepath.Join(t.TempDir(), "data")
 	private := []string{"--nats-listen", "", "--webhooks-allow-private"}
 	p := serveWith(t, data, private)
