@@ -1,50 +1,13 @@
 package export_test
 
 import (
-	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
-	"syscall"
 	"testing"
+
+	"rollcall/eventstore/storetest"
 
 	"rollcall/handlers/export"
 )
-
-// fill makes the files that are being written to a folder ones that have no space left: what is written to them from now on gets the real
-// error of the system.
-func fill(t *testing.T, folder string) {
-	t.Helper()
-	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer full.Close()
-	const open = "/proc/self/fd"
-	all, err := os.ReadDir(open)
-	if err != nil {
-		t.Fatal(err)
-	}
-	filled := 0
-	for _, f := range all {
-		name, err := os.Readlink(filepath.Join(open, f.Name()))
-		if err != nil || !strings.HasPrefix(name, folder) || filepath.Ext(name) != ".tmp" {
-			continue // or it was closed meanwhile
-		}
-		fd, err := strconv.Atoi(f.Name())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := syscall.Dup3(int(full.Fd()), fd, syscall.O_CLOEXEC); err != nil {
-			t.Fatal(err)
-		}
-		filled++
-	}
-	if filled == 0 {
-		t.Fatal("no file is being written")
-	}
-}
 
 func TestAnExportWaitsForAFullStoreAndNothingOfItCanBeDownloaded(t *testing.T) {
 	w := newWorld(t, 1000)
@@ -55,7 +18,7 @@ func TestAnExportWaitsForAFullStoreAndNothingOfItCanBeDownloaded(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- in.Work(t.Context(), app, job.ID) }()
 	<-reached
-	fill(t, w.folder)
+	storetest.FillDisk(t, w.folder, ".tmp")
 	release()
 	if err := <-ended; err == nil {
 		t.Error("an attempt without space gives no error")
