@@ -87,14 +87,22 @@ func (s *Service) tidy(ctx context.Context, job Job) (v version, parts int, err 
 
 // removeParts removes all parts of a job that is over.
 func (s *Service) removeParts(ctx context.Context, job Job) error {
+	return s.removeWhere(ctx, job, func(f StoredFile) bool { return strings.HasPrefix(f.Name.Name, partNames) || f.Unfinished })
+}
+
+// removeRest removes all that a completed job has no use for: parts, and what attempts have left that were taken over.
+func (s *Service) removeRest(ctx context.Context, job Job) error {
+	return s.removeWhere(ctx, job, func(f StoredFile) bool { return !job.has(f.Name) })
+}
+
+// removeWhere removes what a job has in the store, as far as the test lets it through.
+func (s *Service) removeWhere(ctx context.Context, job Job, test func(StoredFile) bool) error {
 	for f, err := range s.cfg.Files.All(ctx, job.App, job.ID) {
-		if err == nil {
-			if strings.HasPrefix(f.Name.Name, partNames) || f.Unfinished {
-				err = s.cfg.Files.Delete(ctx, f.Name)
-			}
+		if err == nil && test(f) {
+			err = s.cfg.Files.Delete(ctx, f.Name)
 		}
 		if err != nil {
-			return fmt.Errorf("remove the parts of export %s: %w", job.ID, err)
+			return fmt.Errorf("remove what is left of export %s: %w", job.ID, err)
 		}
 	}
 	return nil
@@ -105,19 +113,6 @@ func (s *Service) dropParts(ctx context.Context, job Job) {
 	if err := s.removeParts(ctx, job); err != nil {
 		s.cfg.Logger.Warn("parts of an export stay until its next attempt", "app", job.App, "job", job.ID, "error", err)
 	}
-}
-
-// removeRest removes all that a completed job has no use for: parts, and what attempts have left that were taken over.
-func (s *Service) removeRest(ctx context.Context, job Job) error {
-	for f, err := range s.cfg.Files.All(ctx, job.App, job.ID) {
-		if err == nil && !job.has(f.Name) {
-			err = s.cfg.Files.Delete(ctx, f.Name)
-		}
-		if err != nil {
-			return fmt.Errorf("remove what export %s has left: %w", job.ID, err)
-		}
-	}
-	return nil
 }
 
 // partBytes is how large the accounts of a part are at most, about.

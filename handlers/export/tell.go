@@ -32,6 +32,17 @@ func (s *Service) tell(ctx context.Context, app domain.AppID, id string, decide 
 	}
 }
 
+// tellOf is tell for what an attempt at a job has to tell: errSettled when the job is over, or its file is of a version that has been withdrawn.
+func (s *Service) tellOf(ctx context.Context, job Job, decide func(now Job) (Event, error)) error {
+	_, err := s.tell(ctx, job.App, job.ID, func(now Job) (Event, error) {
+		if now.Status.Finished() || now.Rebuilds != job.Rebuilds {
+			return Event{}, errSettled
+		}
+		return decide(now)
+	})
+	return err
+}
+
 // unlessSettled drops the error that there is nothing to tell any more.
 func unlessSettled(err error) error {
 	if errors.Is(err, errSettled) {

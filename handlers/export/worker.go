@@ -121,14 +121,9 @@ func (s *Service) attempt(ctx context.Context, t *task, job *Job) error {
 	job.attempts++
 	started := s.event(Started, *job)
 	started.Attempt, started.Position = job.attempts, job.Position
-	_, err := s.tell(ctx, job.App, job.ID, func(now Job) (Event, error) {
-		if now.Status.Finished() || now.Rebuilds != job.Rebuilds {
-			return Event{}, errSettled // what there is is not this attempt's to tidy
-		}
-		return started, nil
-	})
+	err := s.tellOf(ctx, *job, func(Job) (Event, error) { return started, nil })
 	switch {
-	case errors.Is(err, errSettled):
+	case errors.Is(err, errSettled): // what there is is not this attempt's to tidy
 		return err
 	case err != nil:
 		return fmt.Errorf("%w: tell that the export starts: %w", errLog, err)
@@ -257,7 +252,7 @@ func (s *Service) complete(ctx context.Context, job Job, w *fileWriter) error {
 		Rows: m.Rows, Bytes: m.Bytes, SHA256: m.SHA256, DownloadURL: links.File, ManifestURL: links.Manifest, ExpiresAt: expires,
 	}
 	w.hush()
-	told := s.tellCompleted(ctx, e, job.startedBy)
+	told := s.tellCompleted(ctx, job, e)
 	if errors.Is(told, errTakenOver) {
 		return told // the other attempt removes or replaces the file
 	}
@@ -275,19 +270,16 @@ func (s *Service) complete(ctx context.Context, job Job, w *fileWriter) error {
 // tellCompleted tells that a job is completed. errRecalled when the file may hold an account that has been
 // deleted meanwhile, errSettled when the job is over or its file is of a version that has been withdrawn, errTakenOver when another attempt has begun, which
 // may have removed the file.
-func (s *Service) tellCompleted(ctx context.Context, e Event, startedBy string) error {
-	_, err := s.tell(ctx, e.App, e.Job, func(now Job) (Event, error) {
+func (s *Service) tellCompleted(ctx context.Context, job Job, e Event) error {
+	return s.tellOf(ctx, job, func(now Job) (Event, error) {
 		switch {
-		case now.Status.Finished() || now.Rebuilds != e.Rebuild:
-			return Event{}, errSettled
-		case now.startedBy != startedBy:
+		case now.startedBy != job.startedBy:
 			return Event{}, errTakenOver
 		case now.recalled > e.ErasedUntil:
 			return Event{}, errRecalled
 		}
 		return e, nil
 	})
-	return err
 }
 
 // settleUnknown decides over a file whose completion may or may not have been told.
@@ -359,10 +351,7 @@ func (s *Service) interrupt(ctx context.Context, job Job, reason string) {
 // fail ends a job for good. The error is worded for people in the event and told in full to the log.
 func (s *Service) fail(ctx context.Context, job Job, cause error) error {
 	reason := forPeople(cause)
-	_, err := s.tell(ctx, job.App, job.ID, func(now Job) (Event, error) {
-		if now.Status.Finished() || now.Rebuilds != job.Rebuilds {
-			return Event{}, errSettled
-		}
+	err := s.tellOf(ctx, job, func(now Job) (Event, error) {
 		e := s.event(Failed, now)
 		e.Reason = reason
 		return e, nil
