@@ -236,7 +236,6 @@ func (s *shape) gone(t *testing.T) {
 }
 
 func TestAClusterOnOneMachineServesThroughTheLossOfItsPartsAndKeepsItsData(t *testing.T) {
-	t.Parallel()
 	const imported = 12_000 // more than is on its way at once
 	folder := filepath.Join(t.TempDir(), "cluster")
 	s := startShape(t, folder, "--restart", "1s")
