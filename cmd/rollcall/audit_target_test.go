@@ -176,6 +176,9 @@ func TestEventsThatAReplayPublishesHaveArrivedOrAreSaidNotToHave(t *testing.T) {
 				proxy.Cut()
 			}
 		})
+		if err := nc.Flush(); err != nil { // what the server has taken is on its way to who hears it
+			t.Fatal(err)
+		}
 		if have, _, _ := heard.Pending(); err == nil || target.arrived != 2*publishAhead || have < 2*publishAhead {
 			t.Errorf("up to %d of %d that came, %v", target.arrived, have, err)
 		}

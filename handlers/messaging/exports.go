@@ -89,6 +89,10 @@ func jobSubject(app domain.AppID, job string) string {
 	return "accounts.export." + string(app) + "." + job + ".*"
 }
 
+// followHeartbeat is how often the server tells a reader that there is nothing new. A request to it that got lost is noticed
+// after twice that; by default it would be half a minute.
+const followHeartbeat = time.Second
+
 // Follow yields the events from a sequence onwards.
 func (x *Exports) Follow(ctx context.Context, from uint64, app domain.AppID, job string) iter.Seq2[export.Event, error] {
 	return func(yield func(export.Event, error) bool) {
@@ -112,7 +116,7 @@ func (x *Exports) follow(ctx context.Context, from uint64, app domain.AppID, job
 	if err != nil {
 		return fmt.Errorf("follow the events of exports: %w", err)
 	}
-	messages, err := consumer.Messages()
+	messages, err := consumer.Messages(jetstream.PullHeartbeat(followHeartbeat))
 	if err != nil {
 		return fmt.Errorf("follow the events of exports: %w", err)
 	}

@@ -1,12 +1,13 @@
 package messaging
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -45,17 +46,21 @@ func webhooksConfig(replicas int) jetstream.StreamConfig {
 }
 
 // WebhookDeliveries keeps deliveries in a stream. It implements webhook.Deliveries and is safe for concurrent use.
-type WebhookDeliveries struct{ js jetstream.JetStream }
+type WebhookDeliveries struct {
+	js     jetstream.JetStream
+	stream jetstream.Stream
+}
 
 var _ webhook.Deliveries = (*WebhookDeliveries)(nil)
 
 // OpenWebhookDeliveries opens the stream WEBHOOKS, and creates it on the given number of servers where there is none; zero
 // replicas means one. ErrStream when it exists with another set-up.
 func OpenWebhookDeliveries(ctx context.Context, js jetstream.JetStream, replicas int) (*WebhookDeliveries, error) {
-	if _, err := openStream(ctx, js, webhooksConfig(replicas)); err != nil {
+	stream, err := openStream(ctx, js, webhooksConfig(replicas))
+	if err != nil {
 		return nil, err
 	}
-	return &WebhookDeliveries{js: js}, nil
+	return &WebhookDeliveries{js: js, stream: stream}, nil
 }
 
 func deliverySubject(app domain.AppID, hook, id string) string {
@@ -108,73 +113,50 @@ func (w *WebhookDeliveries) Get(ctx context.Context, app domain.AppID, hook, id 
 	return unmarshalDelivery(data, revision)
 }
 
-// List returns deliveries of a webhook, which it looks through from the oldest on.
+// List returns deliveries of a webhook as the leader of the stream knows them. A consumer would not do: of a replicated stream
+// it can be ahead of the leader, behind it or without a word, and pass over a delivery that changes meanwhile.
 func (w *WebhookDeliveries) List(ctx context.Context, app domain.AppID, hook, before string, limit int) (page []webhook.Delivery, more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
-	subject := deliverySubject(app, hook, "*")
-	consumer, err := w.js.CreateConsumer(ctx, StreamWebhooks, jetstream.ConsumerConfig{
-		FilterSubject: subject, DeliverPolicy: jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckNonePolicy,
-		InactiveThreshold: lookupTimeout, MemoryStorage: true, Replicas: 1,
-	})
+	prefix := deliverySubject(app, hook, "")
+	info, err := w.stream.Info(ctx, jetstream.WithSubjectFilter(prefix+"*"))
 	if err != nil {
 		return nil, false, fmt.Errorf("read the deliveries of webhook %s: %w", hook, err)
 	}
-	if consumer.CachedInfo().NumPending == 0 {
-		return nil, false, nil
-	}
-	messages, err := consumer.Messages()
-	if err != nil {
-		return nil, false, fmt.Errorf("read the deliveries of webhook %s: %w", hook, err)
-	}
-	defer messages.Stop()
-	for {
-		d, left, err := nextDelivery(ctx, messages)
-		if err != nil {
-			return nil, false, err
+	ids := make([]string, 0, len(info.State.Subjects))
+	for subject := range info.State.Subjects {
+		if id := strings.TrimPrefix(subject, prefix); before == "" || id < before {
+			ids = append(ids, id)
 		}
-		if d.Body = nil; before == "" || d.ID < before {
+	}
+	slices.Sort(ids) // they begin with the time of the event
+	for _, id := range slices.Backward(ids) {
+		if len(page) == limit {
+			return page, true, nil
+		}
+		switch d, err := w.Get(ctx, app, hook, id); {
+		case errors.Is(err, webhook.ErrNotFound): // it has gone since
+		case err != nil:
+			return nil, false, fmt.Errorf("read the deliveries of webhook %s: %w", hook, err)
+		default:
+			d.Body = nil
 			page = append(page, d)
 		}
-		over := left == 0
-		if over { // or the last one is on its way to its new place, and is in neither
-			_, end, err := lastMessage(ctx, w.js.Conn(), StreamWebhooks, subject)
-			if err != nil {
-				return nil, false, err
-			}
-			over = end <= d.Revision
-		}
-		if most := 2 * (limit + 1); len(page) >= most || over { // what is older than the page is let go now and then
-			page = newestFirst(page)
-			more = more || len(page) > limit
-			page = page[:min(len(page), limit)]
-		}
-		if over {
-			return page, more, nil
-		}
 	}
+	return page, false, nil
 }
 
-// newestFirst sorts deliveries by their ids, which begin with the time of the event. Of one that changed while it was read the latest is left.
-func newestFirst(page []webhook.Delivery) []webhook.Delivery {
-	slices.SortFunc(page, func(a, b webhook.Delivery) int {
-		return cmp.Or(cmp.Compare(b.ID, a.ID), cmp.Compare(b.Revision, a.Revision))
-	})
-	return slices.CompactFunc(page, func(a, b webhook.Delivery) bool { return a.ID == b.ID })
-}
-
-// nextDelivery returns the next delivery and how many there are behind it.
-func nextDelivery(ctx context.Context, messages jetstream.MessagesContext) (webhook.Delivery, uint64, error) {
+// nextDelivery returns the next delivery.
+func nextDelivery(ctx context.Context, messages jetstream.MessagesContext) (webhook.Delivery, error) {
 	m, err := messages.Next(jetstream.NextContext(ctx))
 	if err != nil {
-		return webhook.Delivery{}, 0, fmt.Errorf("read deliveries: %w", err)
+		return webhook.Delivery{}, fmt.Errorf("read deliveries: %w", err)
 	}
 	meta, err := m.Metadata()
 	if err != nil {
-		return webhook.Delivery{}, 0, fmt.Errorf("read deliveries: %w", err)
+		return webhook.Delivery{}, fmt.Errorf("read deliveries: %w", err)
 	}
-	d, err := unmarshalDelivery(m.Data(), meta.Sequence.Stream)
-	return d, meta.NumPending, err
+	return unmarshalDelivery(m.Data(), meta.Sequence.Stream)
 }
 
 // Follow yields all deliveries and then each that changes.
@@ -187,14 +169,14 @@ func (w *WebhookDeliveries) Follow(ctx context.Context) iter.Seq2[webhook.Delive
 			yield(webhook.Delivery{}, fmt.Errorf("follow deliveries: %w", err))
 			return
 		}
-		messages, err := consumer.Messages()
+		messages, err := consumer.Messages(jetstream.PullHeartbeat(followHeartbeat))
 		if err != nil {
 			yield(webhook.Delivery{}, fmt.Errorf("follow deliveries: %w", err))
 			return
 		}
 		defer messages.Stop()
 		for {
-			d, _, err := nextDelivery(ctx, messages)
+			d, err := nextDelivery(ctx, messages)
 			if !yield(d, err) || err != nil {
 				return
 			}
