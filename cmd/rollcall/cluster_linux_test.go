@@ -21,6 +21,7 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"rollcall/cmd/rollcall/internal/client"
+	"rollcall/eventstore/storetest/freeport"
 )
 
 // shape is a running rollcall cluster.
@@ -40,16 +41,14 @@ type shape struct {
 // shapeFlags chooses free ports.
 func shapeFlags(t *testing.T) (flags, addresses []string) {
 	t.Helper()
-	const n = 18
+	chosen, err := freeport.Choose(18)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var ports []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close() // all stay taken until all are chosen
-		addresses = append(addresses, l.Addr().String())
-		ports = append(ports, strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+	for _, port := range chosen {
+		addresses = append(addresses, freeport.Address(port))
+		ports = append(ports, strconv.Itoa(port))
 	}
 	flags = []string{"--listen", addresses[0], "--postgres-port", ports[1]}
 	rest := ports[2:]
@@ -236,6 +235,7 @@ func (s *shape) gone(t *testing.T) {
 }
 
 func TestAClusterOnOneMachineServesThroughTheLossOfItsPartsAndKeepsItsData(t *testing.T) {
+	t.Parallel()
 	const imported = 12_000 // more than is on its way at once
 	folder := filepath.Join(t.TempDir(), "cluster")
 	s := startShape(t, folder, "--restart", "1s")

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -23,6 +22,7 @@ import (
 	"rollcall/cmd/rollcall/internal/client"
 	"rollcall/domain"
 	"rollcall/eventstore"
+	"rollcall/eventstore/storetest/freeport"
 	"rollcall/handlers/intake"
 	"rollcall/handlers/messaging"
 	"rollcall/handlers/wire"
@@ -107,12 +107,11 @@ func publishUntilAcknowledged(ctx context.Context, js natsjs.JetStream, o order)
 // freeAddress returns an address of loopback that nobody listens on.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ports, err := freeport.Choose(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return freeport.Address(ports[0])
 }
 
 func TestCommandsSurviveKillsEachDecidedOnceInOrderWithOneOutcome(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"rollcall/eventstore/keyring"
+	"rollcall/eventstore/storetest/freeport"
 )
 
 // patience is how long a test waits for what must happen.
@@ -102,7 +103,10 @@ func newCluster(t testing.TB) []*node {
 	t.Helper()
 	nodes := make([]*node, 3)
 	// A server of a cluster must know where the others are before it starts.
-	ports := freePorts(t, len(nodes))
+	ports, err := freeport.Choose(len(nodes))
+	if err != nil {
+		t.Fatal(err)
+	}
 	var routes []*url.URL
 	for _, p := range ports {
 		routes = append(routes, &url.URL{Scheme: "nats", Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(p))})
@@ -126,21 +130,6 @@ func newCluster(t testing.TB) []*node {
 		return false
 	})
 	return nodes
-}
-
-// freePorts returns ports of loopback that nobody listens on.
-func freePorts(t testing.TB, n int) []int {
-	t.Helper()
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close() // all at the end, so that they differ
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports
 }
 
 // eventually waits until a condition holds.

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"rollcall/eventstore/storetest/freeport"
 )
 
 // Cluster is a cluster of servers on loopback, each with a store of its own,
@@ -60,14 +62,9 @@ func newCluster(t testing.TB) *Cluster {
 // freePorts returns ports of loopback that nobody listens on.
 func freePorts(t testing.TB, n int) []int {
 	t.Helper()
-	ports := make([]int, n)
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close() // all stay taken until all are chosen
-		ports[i] = l.Addr().(*net.TCPAddr).Port
+	ports, err := freeport.Choose(n)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return ports
 }

@@ -2,14 +2,15 @@ package storetest
 
 import (
 	"fmt"
-	"net"
+	"os"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"rollcall/eventstore/storetest/freeport"
 )
 
 // Passwords of the users of a Deployment.
@@ -27,26 +28,33 @@ type Deployment struct {
 }
 
 // RunDeployment starts the three servers and waits until JetStream has a leader. The test's end stops them.
-// It sets environment variables.
 func RunDeployment(t testing.TB) *Deployment {
 	t.Helper()
 	_, here, _, _ := runtime.Caller(0)
-	file := filepath.Join(filepath.Dir(here), "..", "..", "deployments", "nats", "nats.conf")
+	conf, err := os.ReadFile(filepath.Join(filepath.Dir(here), "..", "..", "deployments", "nats", "nats.conf"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	const n = 3
+	at := freeport.Address
 	ports := freePorts(t, 4*n)
 	var routes []string
 	for _, port := range ports[n : 2*n] {
-		routes = append(routes, fmt.Sprintf("nats://route:%s@127.0.0.1:%d", routePassword, port))
+		routes = append(routes, "nats://route:"+routePassword+"@"+at(port))
 	}
 	d := &Deployment{Cluster: newCluster(t), leafs: ports[2*n : 3*n]}
 	for i := range n {
-		at := func(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+		var values strings.Builder // the file's variables, which are the environment's where they are not set before it
 		for name, value := range map[string]string{
 			"NAME": fmt.Sprintf("node%d", i+1), "LISTEN": at(ports[i]), "ROUTE": at(ports[n+i]), "LEAF": at(ports[2*n+i]), "MONITOR": at(ports[3*n+i]),
 			"ROUTES": "[" + strings.Join(routes, ", ") + "]", "STORE": t.TempDir(),
 			"PASSWORD": Password, "LEAF_PASSWORD": DoorPassword, "ROUTE_PASSWORD": routePassword, "ADMIN_PASSWORD": AdminPassword,
 		} {
-			t.Setenv("ROLLCALL_NATS_"+name, value)
+			fmt.Fprintf(&values, "ROLLCALL_NATS_%s: %s\n", name, value)
+		}
+		file := filepath.Join(t.TempDir(), "nats.conf")
+		if err := os.WriteFile(file, append([]byte(values.String()), conf...), 0o600); err != nil {
+			t.Fatal(err)
 		}
 		opts, err := server.ProcessConfigFile(file)
 		if err != nil {

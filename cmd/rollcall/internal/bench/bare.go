@@ -13,6 +13,7 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"rollcall/eventstore/jetstream"
+	"rollcall/eventstore/storetest/freeport"
 )
 
 // footprint is what a server takes, in MiB and time.
@@ -27,10 +28,11 @@ const settled = 3 * time.Second
 
 // bare runs a NATS server on a store, alone, and reads what it keeps.
 func (r *run) bare(ctx context.Context, store string) (f footprint, err error) {
-	addr, err := freeAddress()
+	ports, err := freeport.Choose(1)
 	if err != nil {
 		return f, err
 	}
+	addr := freeport.Address(ports[0])
 	file := r.path("nats.conf")
 	if err := os.WriteFile(file, fmt.Appendf(nil, "listen: %q\njetstream { store_dir: %q, sync_interval: always }\n", addr, store), 0o600); err != nil {
 		return f, err

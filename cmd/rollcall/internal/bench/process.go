@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,6 +16,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"rollcall/eventstore/storetest/freeport"
 )
 
 const token = "bench-operator-token-0123456789abcdef"
@@ -31,25 +32,13 @@ type process struct {
 	start time.Duration // from its start until it was ready
 }
 
-// freeAddress returns an address of loopback that nobody listens on.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
-}
-
 // serve starts the service on a data folder and waits until it is ready.
 func (r *run) serve(ctx context.Context, data string, flags ...string) (*process, error) {
-	addr, err := freeAddress()
+	ports, err := freeport.Choose(2)
 	if err != nil {
 		return nil, err
 	}
-	natsAddr, err := freeAddress()
-	if err != nil {
-		return nil, err
-	}
+	addr, natsAddr := freeport.Address(ports[0]), freeport.Address(ports[1])
 	p := &process{url: "http://" + addr, nats: "nats://" + natsAddr, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1024}}}
 	p.cmd = exec.Command(r.Binary, append([]string{"serve", "--data", data, "--listen", addr, "--nats-listen", natsAddr}, flags...)...)
 	p.cmd.Env = append(os.Environ(), "ROLLCALL_OPERATOR_TOKEN="+token)

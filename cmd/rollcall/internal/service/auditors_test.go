@@ -119,7 +119,10 @@ func writeHistory(t *testing.T, c *client.Client) (events []client.LoggedEvent) 
 	return events
 }
 
-func TestAnAuditorReadsTheLogByConsumersOfItsOwn(t *testing.T) { inEachShape(t, checkAuditors) }
+func TestAnAuditorReadsTheLogByConsumersOfItsOwn(t *testing.T) {
+	t.Parallel()
+	inEachShape(t, checkAuditors)
+}
 
 func checkAuditors(t *testing.T, s *service.Service) {
 	write(t, s, "demo")

@@ -54,6 +54,7 @@ func status(t *testing.T, data []byte) string {
 }
 
 func TestInstancesOnAClusterServeOneLogAndTakeOverFromEachOther(t *testing.T) {
+	t.Parallel()
 	d := storetest.RunDeployment(t)
 	first := start(t, clusterConfig(t, d))
 	second := start(t, clusterConfig(t, d))
@@ -143,6 +144,7 @@ func nicknameAsOf(t *testing.T, c *client.Client, a client.Account) string {
 }
 
 func TestADeletedAccountIsErasedByWhicheverInstanceLeads(t *testing.T) {
+	t.Parallel()
 	d := storetest.RunDeployment(t)
 	first := start(t, clusterConfig(t, d))
 	write(t, first, "demo")
@@ -187,6 +189,7 @@ func TestADeletedAccountIsErasedByWhicheverInstanceLeads(t *testing.T) {
 }
 
 func TestAClusterThatWritesLateIsToldOf(t *testing.T) {
+	t.Parallel()
 	url := storetest.RunCluster(t, 3).URL() // without an import by which the servers could tell
 	cfg := config(t.TempDir())
 	cfg.NATS.URLs = strings.Split(url, ",")
@@ -212,6 +215,7 @@ func TestAClusterThatWritesLateIsToldOf(t *testing.T) {
 }
 
 func TestASharedClusterNeedsASharedKeyAndSharedFiles(t *testing.T) {
+	t.Parallel()
 	url := storetest.RunServer(t)
 	for want, change := range map[string]func(*service.Config){
 		"--exports":           func(c *service.Config) { c.Exports = "" },

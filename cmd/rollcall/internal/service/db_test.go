@@ -133,6 +133,7 @@ func unavailable(err error) bool {
 }
 
 func TestAListIsRebuiltAndPromotedDuringWritesWithoutAFailedRead(t *testing.T) {
+	t.Parallel()
 	first, second := pair(t, pgtest.Database(t))
 	defer stop(t, first)
 	defer stop(t, second)
@@ -190,6 +191,7 @@ func TestAListIsRebuiltAndPromotedDuringWritesWithoutAFailedRead(t *testing.T) {
 }
 
 func TestCommandsGoOnWithoutTheDatabaseAndTheListCatchesUp(t *testing.T) {
+	t.Parallel()
 	server, err := pgtest.Start(t.Context(), "", pgtest.Fast()...)
 	if err != nil {
 		t.Fatal(err)
@@ -302,6 +304,7 @@ func TestAnInstanceThatStartsWithoutTheDatabaseDecidesCommandsAndListsThemOnceIt
 }
 
 func TestALeaderThatStopsIsFollowedByTheOtherInstance(t *testing.T) {
+	t.Parallel()
 	first, second := pair(t, pgtest.Database(t))
 	defer stop(t, second)
 	write(t, first, "demo")
@@ -318,6 +321,7 @@ func TestALeaderThatStopsIsFollowedByTheOtherInstance(t *testing.T) {
 }
 
 func TestEachNodeOfTheClusterMayBeLostInTurnUnderLoad(t *testing.T) {
+	t.Parallel()
 	d := storetest.RunDeployment(t)
 	both := make([]*service.Service, 2)
 	database := pgtest.Database(t)

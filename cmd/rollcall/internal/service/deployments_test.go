@@ -91,6 +91,7 @@ func alerts(t *testing.T) (all []rule) {
 }
 
 func TestTheDashboardAndTheAlertsAskForWhatTheServiceTells(t *testing.T) {
+	t.Parallel()
 	s := used(t)
 	defer stop(t, s)
 	series := scraped(read(t, s))
@@ -132,6 +133,7 @@ func TestTheDashboardAndTheAlertsAskForWhatTheServiceTells(t *testing.T) {
 var runbooks = []string{"projection-halted", "lag", "dead-commands", "queue-fills-up", "log-unavailable", "append-slow", "no-leader", "proof-fails"}
 
 func TestEachAlertSaysWhatHasHappenedAndWhatToDo(t *testing.T) {
+	t.Parallel()
 	led := set{}
 	names := set{}
 	for _, a := range alerts(t) {
@@ -154,6 +156,7 @@ func TestEachAlertSaysWhatHasHappenedAndWhatToDo(t *testing.T) {
 }
 
 func TestPrometheusIsSetUpAsTheDashboardAndTheAlertsExpect(t *testing.T) {
+	t.Parallel()
 	var file struct {
 		RuleFiles     []string `yaml:"rule_files"`
 		ScrapeConfigs []struct {
@@ -176,6 +179,7 @@ func TestPrometheusIsSetUpAsTheDashboardAndTheAlertsExpect(t *testing.T) {
 var row = regexp.MustCompile("(?m)^\\| `(rollcall_[a-z_]+)` \\| ([^|]*)\\| [^|]+ \\|$")
 
 func TestEveryMetricIsInTheTable(t *testing.T) {
+	t.Parallel()
 	s := used(t)
 	defer stop(t, s)
 	written := make(map[string]string)

@@ -11,6 +11,7 @@ import (
 
 // TestBothInstancesTellWhatIsErasedAndThatTheListIsVacuumed has the list in PostgreSQL, where one of the two vacuums it.
 func TestBothInstancesTellWhatIsErasedAndThatTheListIsVacuumed(t *testing.T) {
+	t.Parallel()
 	first, second := pair(t, pgtest.Database(t))
 	defer stop(t, first)
 	defer stop(t, second)

@@ -11,6 +11,7 @@ import (
 )
 
 func TestALogInTheProcessWhoseDiskIsFullIsSaidNotToTakeEventsUntilTheRestart(t *testing.T) {
+	t.Parallel()
 	cfg := config(t.TempDir())
 	s := start(t, cfg)
 	write(t, s, "demo")

@@ -13,6 +13,7 @@ import (
 )
 
 func TestWhatComesInByEachDoorIsCounted(t *testing.T) {
+	t.Parallel()
 	s := used(t)
 	defer stop(t, s)
 	f := read(t, s)
@@ -73,6 +74,7 @@ func TestWhatComesInByEachDoorIsCounted(t *testing.T) {
 }
 
 func TestNoLabelNamesAnApplicationOrAnAccount(t *testing.T) {
+	t.Parallel()
 	s := used(t)
 	defer stop(t, s)
 	for name, family := range read(t, s) {
@@ -95,6 +97,7 @@ func onOneServer(t *testing.T) (cfg service.Config, url string) {
 }
 
 func TestAHaltedProjectionTellsHowManyEventsAndHowOldTheyAre(t *testing.T) {
+	t.Parallel()
 	cfg, url := onOneServer(t)
 	s := start(t, cfg)
 	defer stop(t, s)
@@ -123,6 +126,7 @@ func TestAHaltedProjectionTellsHowManyEventsAndHowOldTheyAre(t *testing.T) {
 }
 
 func TestOneInstanceHoldsTheLeasesAndTheOtherTakesThemOver(t *testing.T) {
+	t.Parallel()
 	cfg, _ := onOneServer(t)
 	first := start(t, cfg)
 	cfg.Data = t.TempDir()
@@ -139,6 +143,7 @@ func TestOneInstanceHoldsTheLeasesAndTheOtherTakesThemOver(t *testing.T) {
 }
 
 func TestWhileTheLogDoesNotAnswerTheMetricsDoAndSaySo(t *testing.T) {
+	t.Parallel()
 	cfg, url := onOneServer(t)
 	proxy := storetest.RunProxy(t, url)
 	cfg.NATS.URLs = []string{proxy.URL()}

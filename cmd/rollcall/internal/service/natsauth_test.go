@@ -126,6 +126,7 @@ func clusterConfig(t *testing.T, d *storetest.Deployment) service.Config {
 }
 
 func TestEachRoleMayDoOverNATSWhatTheTableSaysAndNothingElse(t *testing.T) {
+	t.Parallel()
 	inEachShape(t, checkRights)
 }
 
@@ -160,7 +161,10 @@ func checkRights(t *testing.T, s *service.Service) {
 	}
 }
 
-func TestNobodyConnectsToNATSWithoutAToken(t *testing.T) { inEachShape(t, checkNobody) }
+func TestNobodyConnectsToNATSWithoutAToken(t *testing.T) {
+	t.Parallel()
+	inEachShape(t, checkNobody)
+}
 
 func checkNobody(t *testing.T, s *service.Service) {
 	t.Helper()
@@ -177,7 +181,10 @@ func checkNobody(t *testing.T, s *service.Service) {
 	}
 }
 
-func TestARevokedTokenIsCutOffFromNATS(t *testing.T) { inEachShape(t, checkRevoked) }
+func TestARevokedTokenIsCutOffFromNATS(t *testing.T) {
+	t.Parallel()
+	inEachShape(t, checkRevoked)
+}
 
 func checkRevoked(t *testing.T, s *service.Service) {
 	t.Helper()
@@ -211,7 +218,10 @@ func checkRevoked(t *testing.T, s *service.Service) {
 	}
 }
 
-func TestRequestsOverNATSAreAnsweredWithTypedErrors(t *testing.T) { inEachShape(t, checkRequests) }
+func TestRequestsOverNATSAreAnsweredWithTypedErrors(t *testing.T) {
+	t.Parallel()
+	inEachShape(t, checkRequests)
+}
 
 func checkRequests(t *testing.T, s *service.Service) {
 	t.Helper()

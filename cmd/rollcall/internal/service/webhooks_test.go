@@ -12,6 +12,7 @@ import (
 )
 
 func TestWebhooksGetEventsFromWhicheverInstanceLeads(t *testing.T) {
+	t.Parallel()
 	came := make(chan string, 100)
 	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { came <- r.Header.Get("webhook-id") }))
 	defer receiver.Close()

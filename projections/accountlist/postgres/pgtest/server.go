@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -18,6 +17,7 @@ import (
 	"strings"
 	"syscall"
 
+	"rollcall/eventstore/storetest/freeport"
 	"rollcall/projections/accountlist/postgres/pglocal"
 )
 
@@ -74,9 +74,11 @@ func (s *Server) create(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.port, err = freePort(); err != nil {
+	ports, err := freeport.Choose(1)
+	if err != nil {
 		return err
 	}
+	s.port = ports[0]
 	return s.Resume(ctx)
 }
 
@@ -141,12 +143,4 @@ func (s *Server) run(ctx context.Context, program string, args ...string) error 
 		return fmt.Errorf("%s: %w\n%s", program, err, output)
 	}
 	return nil
-}
-
-func freePort() (port int, err error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	return l.Addr().(*net.TCPAddr).Port, l.Close()
 }
