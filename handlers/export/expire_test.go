@@ -44,11 +44,7 @@ func TestAFileIsRemovedAtTheEndOfItsLife(t *testing.T) {
 func TestFilesThatBelongToNoJobAreRemoved(t *testing.T) {
 	w := newWorld(t, 3)
 	in := w.start(t)
-	id := in.order(t, "cmd", export.Spec{}).ID
-	if err := <-in.workOn(t, id); err != nil { // what it removes at its end is not what the sweep does
-		t.Fatal(err)
-	}
-	job := in.await(t, id, export.StatusCompleted)
+	job := in.complete(t, "cmd", export.Spec{}) // a worker removes at its end what the sweep would
 	folder := filepath.Join(w.folder, string(app))
 	for _, name := range []string{
 		job.ID + "-accounts-shop-1.ndjson",               // of an attempt at another position
@@ -243,9 +239,7 @@ func TestADeletionRemovesWhatKilledAttemptsLeftHoweverYoung(t *testing.T) {
 func TestAStartRemovesWhatTheProcessBeforeItLeft(t *testing.T) {
 	w := newWorld(t, 10)
 	first := w.start(t)
-	stop := first.work(t)
-	done := first.await(t, first.order(t, "done", export.Spec{}).ID, export.StatusCompleted)
-	stop()
+	done := first.complete(t, "done", export.Spec{})
 	queued := first.order(t, "queued", export.Spec{})
 	for _, name := range append(leftovers(queued.ID), leftovers(done.ID)...) {
 		w.plant(t, name)

@@ -162,6 +162,16 @@ func (in *instance) work(t testing.TB) (stop func()) {
 	})
 }
 
+// complete orders an export and returns it once it is completed and its worker has ended.
+func (in *instance) complete(t testing.TB, command string, spec export.Spec) export.Job {
+	t.Helper()
+	id := in.order(t, command, spec).ID
+	if err := <-in.workOn(t, id); err != nil {
+		t.Fatal(err)
+	}
+	return in.await(t, id, export.StatusCompleted)
+}
+
 // background runs a function until it is stopped or the test ends.
 func background(t testing.TB, run func(context.Context) error) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())

@@ -189,9 +189,7 @@ func TestWhoWatchesARebuildIsToldUntilItIsThere(t *testing.T) {
 	t.Parallel()
 	w := newRebuildingWorld(t, 10)
 	in := w.start(t)
-	stop := in.work(t)
-	job := in.await(t, in.order(t, "cmd", export.Spec{}).ID, export.StatusCompleted)
-	stop()
+	job := in.complete(t, "cmd", export.Spec{})
 	in.delete(t, w, "u000005")
 	waits := in.await(t, job.ID, export.StatusQueued)
 	if waits.Rebuilds != 1 || waits.Rows != 0 || waits.SHA256 != "" || !waits.FinishedAt.IsZero() || waits.ExpiresAt != job.ExpiresAt {
@@ -326,9 +324,7 @@ func TestARebuildGoesOnWhenTheSettingChanges(t *testing.T) {
 	t.Parallel()
 	w := newRebuildingWorld(t, 20)
 	in := w.start(t)
-	stop := in.work(t)
-	job := in.await(t, in.order(t, "cmd", export.Spec{Filter: domain.Filter{Text: "닉네임 1"}}).ID, export.StatusCompleted)
-	stop()
+	job := in.complete(t, "cmd", export.Spec{Filter: domain.Filter{Text: "닉네임 1"}})
 	in.delete(t, w, "u000010")
 	in.stop()
 	w.onDelete = export.Remove
@@ -385,9 +381,7 @@ func TestAWithdrawnFileWhoseRemovalBrokeOffIsRemovedByTheNext(t *testing.T) {
 	var away atomic.Bool
 	w.wrap = func(f export.Files) export.Files { return stuck{f, &away} }
 	in := w.start(t)
-	stop := in.work(t)
-	job := in.await(t, in.order(t, "cmd", export.Spec{}).ID, export.StatusCompleted)
-	stop()
+	job := in.complete(t, "cmd", export.Spec{})
 	deletion := export.Deletion{User: "u000001", Position: w.list.remove("u000001")}
 	away.Store(true)
 	if err := in.Forget(t.Context(), app, deletion); !errors.Is(err, export.ErrStoreAway) {
@@ -413,9 +407,7 @@ func TestARebuildCanBeCancelled(t *testing.T) {
 	t.Parallel()
 	w := newRebuildingWorld(t, 10)
 	in := w.start(t)
-	stop := in.work(t)
-	job := in.await(t, in.order(t, "cmd", export.Spec{}).ID, export.StatusCompleted)
-	stop()
+	job := in.complete(t, "cmd", export.Spec{})
 	in.delete(t, w, "u000001")
 	if got, err := in.Cancel(t.Context(), export.Request{ID: "cancel", Actor: "bob"}, app, job.ID); err != nil || got.Status != export.StatusCancelled {
 		t.Fatalf("%+v, %v", got, err)
@@ -432,9 +424,7 @@ func TestTheRoomOfAFileIsKeptWhileItIsRebuilt(t *testing.T) {
 	t.Parallel()
 	w := newRebuildingWorld(t, 100)
 	in := w.start(t)
-	stop := in.work(t)
-	job := in.await(t, in.order(t, "cmd", export.Spec{}).ID, export.StatusCompleted)
-	stop()
+	job := in.complete(t, "cmd", export.Spec{})
 	in.delete(t, w, "u000001")
 	in.stop()
 	w.quota.MaxBytes = job.Bytes

@@ -80,9 +80,7 @@ func TestTheFilesOfAnApplicationHaveNoMoreBytesThanTheyMay(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 100)
 	in := w.start(t)
-	stop := in.work(t)
-	size := in.await(t, in.order(t, "c1", export.Spec{}).ID, export.StatusCompleted).Bytes
-	stop()
+	size := in.complete(t, "c1", export.Spec{}).Bytes
 	in.stop()
 
 	w.quota.MaxBytes = 2*size - 1
