@@ -137,13 +137,11 @@ func (s *Lists) Close() error {
 // The first read of a list has it built, and waits a while for it. Errors: *UnreadyError while it is not there; rejections as of
 // accountlist.List, and CodeTooLarge; those of the log and of the file.
 func (s *Lists) Page(ctx context.Context, l domain.Listing) (domain.Page, error) {
-	l, err := l.Normalize()
+	request, err := accountlist.Ask(l) // before anything is built
 	if err != nil {
 		return domain.Page{}, err
 	}
-	if _, _, err := accountlist.After(l); err != nil { // before anything is built
-		return domain.Page{}, err
-	}
+	l = request.Listing
 	e, err := s.take(ctx, key{l.App, eventstore.Position(l.AsOf)})
 	if err != nil {
 		return domain.Page{}, err

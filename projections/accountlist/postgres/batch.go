@@ -206,23 +206,10 @@ func (b *batch) takeAccount(key accountKey, creates bool, t taken) error {
 	s.created = s.created || creates
 	was := s.now
 	s.now = domain.Evolve(domain.State{Account: s.now}, t.event, uint64(t.env.Position)).Account
-	s.app.counted(was, -1)
-	s.app.counted(s.now, +1)
+	s.app.Change(was, s.now)
+	s.app.changed = true
 	if err := storableAccount(&s.now); err != nil {
 		return impossible(t.env, err)
 	}
 	return nil
-}
-
-// counted adds n to the counter that an account belongs to, if it exists.
-func (s *appState) counted(a domain.Account, n int64) {
-	if !a.Exists() {
-		return
-	}
-	s.changed = true
-	if a.Type == domain.TypeAdmin {
-		s.admins += n
-	} else {
-		s.normals += n
-	}
 }

@@ -21,7 +21,7 @@ func (l *List) Chunk(ctx context.Context, s domain.Stretch) (chunk domain.Chunk,
 		}
 		p := chunkPager(app, s)
 		p.ctx, p.view = ctx, v
-		chunk = domain.Chunk{Position: v.position, Total: app.total(s.Type)}
+		chunk = domain.Chunk{Position: v.position, Total: app.Total(s.Type)}
 		chunk.Accounts, err = p.accounts(p.stretch(s))
 		return err
 	})
@@ -38,8 +38,11 @@ func chunkPager(app appRow, s domain.Stretch) *pager {
 		sort = domain.SortUserID
 	}
 	return &pager{
-		app: app, after: accountlist.Key{CreatedAt: s.After.CreatedAt, UserID: s.After.UserID}, resumed: !s.After.IsZero(),
-		listing: domain.Listing{App: s.App, Filter: domain.Filter{Type: s.Type}, Sort: sort, Order: domain.Ascending},
+		app: app,
+		Request: accountlist.Request{
+			Listing: domain.Listing{App: s.App, Filter: domain.Filter{Type: s.Type}, Sort: sort, Order: domain.Ascending},
+			After:   accountlist.Key{CreatedAt: s.After.CreatedAt, UserID: s.After.UserID}, Resumed: !s.After.IsZero(),
+		},
 	}
 }
 

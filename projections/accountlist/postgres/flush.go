@@ -70,7 +70,7 @@ func (b *batch) writeApps(to *pgx.Batch) {
 	for _, s := range b.apps {
 		if s.changed {
 			a := s.app
-			b.queue(to, 1, update, s.id, a.Name, a.MaxAdmins, a.CreatedAt.UnixNano(), a.UpdatedAt.UnixNano(), int64(a.Revision), s.normals, s.admins)
+			b.queue(to, 1, update, s.id, a.Name, a.MaxAdmins, a.CreatedAt.UnixNano(), a.UpdatedAt.UnixNano(), int64(a.Revision), s.Normals, s.Admins)
 		}
 	}
 }

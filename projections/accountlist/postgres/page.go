@@ -13,20 +13,16 @@ import (
 
 // Page returns one page of an application's accounts.
 func (l *List) Page(ctx context.Context, listing domain.Listing) (page domain.Page, err error) {
-	listing, err = listing.Normalize()
-	if err != nil {
-		return domain.Page{}, err
-	}
-	after, resumed, err := accountlist.After(listing)
+	request, err := accountlist.Ask(listing)
 	if err != nil {
 		return domain.Page{}, err
 	}
 	err = l.look(ctx, func(ctx context.Context, v *view) error {
-		app, err := v.app(ctx, listing.App)
+		app, err := v.app(ctx, request.Listing.App)
 		if err != nil {
 			return err
 		}
-		p := pager{ctx: ctx, view: v, app: app, listing: listing, after: after, resumed: resumed}
+		p := pager{ctx: ctx, view: v, app: app, Request: request}
 		page, err = p.page()
 		page.Position = v.position
 		return err
@@ -39,12 +35,10 @@ func (l *List) Page(ctx context.Context, listing domain.Listing) (page domain.Pa
 
 // pager makes one page.
 type pager struct {
-	ctx     context.Context // of the call of Page
-	view    *view
-	app     appRow
-	listing domain.Listing
-	after   accountlist.Key
-	resumed bool // the page comes after a place
+	accountlist.Request
+	ctx  context.Context // of the call of Page
+	view *view
+	app  appRow
 }
 
 func (p *pager) page() (domain.Page, error) {
@@ -52,9 +46,9 @@ func (p *pager) page() (domain.Page, error) {
 	var total int
 	var estimate bool
 	var err error
-	switch f := p.listing.Filter; {
+	switch f := p.Listing.Filter; {
 	case f.Text == "":
-		total = p.app.total(f.Type)
+		total = p.app.Total(f.Type)
 		accounts, err = p.accounts(p.walk())
 	case f.Type == domain.TypeAdmin:
 		accounts, total, err = p.searchAdmins()
@@ -64,17 +58,8 @@ func (p *pager) page() (domain.Page, error) {
 	if err != nil {
 		return domain.Page{}, err
 	}
-	page := domain.Page{Accounts: accounts, Total: total, TotalIsEstimate: estimate}
-	if n := p.listing.Limit; len(accounts) > n {
-		page.Accounts = accounts[:n]
-		page.Next = accountlist.KeyOf(accounts[n-1]).Cursor(p.listing)
-	}
-	return page, nil
+	return p.Page(accounts, total, estimate), nil
 }
-
-// wanted is how many accounts are looked for: one more than the page holds tells whether
-// another page follows.
-func (p *pager) wanted() int { return p.listing.Limit + 1 }
 
 // accounts runs a statement that selects accountColumns.
 func (p *pager) accounts(s statement) (accounts []domain.Account, err error) {
@@ -102,14 +87,14 @@ func (s *statement) arg(v any) string {
 func (p *pager) walk() statement {
 	var s statement
 	s.sql = "SELECT " + accountColumns + " FROM list.accounts a WHERE " + p.scope(&s) + p.place(&s) +
-		" ORDER BY " + p.order() + fmt.Sprintf(" LIMIT %d", p.wanted())
+		" ORDER BY " + p.order() + fmt.Sprintf(" LIMIT %d", p.Wanted())
 	return s
 }
 
 // scope is the condition that an account is of the application and type.
 func (p *pager) scope(s *statement) string {
 	where := "a.app = " + s.arg(p.app.id)
-	switch p.listing.Filter.Type {
+	switch p.Listing.Filter.Type {
 	case domain.TypeAdmin:
 		where += " AND a.type = 'admin'"
 	case domain.TypeNormal:
@@ -120,19 +105,19 @@ func (p *pager) scope(s *statement) string {
 
 // place is the condition that an account comes after the place where the page begins.
 func (p *pager) place(s *statement) string {
-	if !p.resumed {
+	if !p.Resumed {
 		return ""
 	}
 	var places []string
-	switch p.listing.Sort {
+	switch p.Listing.Sort {
 	case domain.SortCreatedAt:
-		places = append(places, s.arg(p.after.CreatedAt.UnixNano()))
+		places = append(places, s.arg(p.After.CreatedAt.UnixNano()))
 	case domain.SortNickname:
-		places = append(places, s.arg(p.after.Nickname))
+		places = append(places, s.arg(p.After.Nickname))
 	}
-	places = append(places, s.arg(string(p.after.UserID)))
+	places = append(places, s.arg(string(p.After.UserID)))
 	compare := " > "
-	if p.listing.Order == domain.Descending {
+	if p.Listing.Order == domain.Descending {
 		compare = " < "
 	}
 	return " AND (" + strings.Join(p.keys(), ", ") + ")" + compare + "(" + strings.Join(places, ", ") + ")"
@@ -140,7 +125,7 @@ func (p *pager) place(s *statement) string {
 
 // keys are the columns that the list is sorted by.
 func (p *pager) keys() []string {
-	switch p.listing.Sort {
+	switch p.Listing.Sort {
 	case domain.SortCreatedAt:
 		return []string{"a.created_at", "a.user_id"}
 	case domain.SortNickname:
@@ -153,7 +138,7 @@ func (p *pager) keys() []string {
 // nothing but the index fits.
 func (p *pager) order() string {
 	direction := ""
-	if p.listing.Order == domain.Descending {
+	if p.Listing.Order == domain.Descending {
 		direction = " DESC"
 	}
 	return strings.Join(append([]string{"a.app"}, p.keys()...), direction+", ") + direction

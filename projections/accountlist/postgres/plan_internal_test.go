@@ -44,10 +44,10 @@ func plannedStatements(app appRow) (all []planned) {
 			for _, typ := range []domain.AccountType{"", domain.TypeNormal, domain.TypeAdmin} {
 				for _, resumed := range []bool{false, true} {
 					listing := domain.Listing{App: listtest.LoadApp, Filter: domain.Filter{Type: typ}, Sort: sort, Order: order, Limit: 50}
-					p := pager{app: app, listing: listing, after: after, resumed: resumed}
+					p := pager{Request: accountlist.Request{Listing: listing, After: after, Resumed: resumed}, app: app}
 					name := fmt.Sprintf("%s %s type=%s resumed=%t", sort, order, typ, resumed)
 					all = append(all, planned{name: "list " + name, statement: p.walk()})
-					p.listing.Filter.Text = "민준"
+					p.Listing.Filter.Text = "민준"
 					if typ == domain.TypeAdmin {
 						all = append(all, planned{name: "search " + name, statement: p.adminMatches()})
 						continue
@@ -234,7 +234,7 @@ func TestAPageReadsFewRowsHoweverDeepItIs(t *testing.T) {
 		}
 		err = l.readFrom(t.Context(), db.readers, l.generation(), func(v *view) error {
 			app, err := v.app(t.Context(), listtest.LoadApp)
-			p := pager{app: app, listing: listing, after: after, resumed: resumed}
+			p := pager{Request: accountlist.Request{Listing: listing, After: after, Resumed: resumed}, app: app}
 			if read := buffers(t.Context(), v, p.walk()); read > 150 {
 				t.Errorf("%s: a deep page reads %d pages of the database", sort, read)
 			}

@@ -10,32 +10,21 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"rollcall/domain"
+	"rollcall/projections/accountlist"
 )
 
 // appRow is an application with its counters.
 type appRow struct {
-	id      int32 // zero for none
-	app     domain.App
-	normals int64
-	admins  int64
-}
-
-// total returns how many accounts of a type there are, of both for none.
-func (r appRow) total(t domain.AccountType) int {
-	switch t {
-	case domain.TypeNormal:
-		return int(r.normals)
-	case domain.TypeAdmin:
-		return int(r.admins)
-	}
-	return int(r.normals + r.admins)
+	accountlist.Counts
+	id  int32 // zero for none
+	app domain.App
 }
 
 const selectApps = "SELECT id, app, name, max_admins, created_at, updated_at, revision, normals, admins FROM list.apps"
 
 func readApp(row pgx.Rows) (r appRow, err error) {
 	var created, updated int64
-	err = row.Scan(&r.id, &r.app.ID, &r.app.Name, &r.app.MaxAdmins, &created, &updated, &r.app.Revision, &r.normals, &r.admins)
+	err = row.Scan(&r.id, &r.app.ID, &r.app.Name, &r.app.MaxAdmins, &created, &updated, &r.app.Revision, &r.Normals, &r.Admins)
 	r.app.CreatedAt, r.app.UpdatedAt = fromNanos(created), fromNanos(updated)
 	return r, err
 }

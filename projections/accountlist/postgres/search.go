@@ -24,16 +24,16 @@ const (
 // matches is the condition that an account has a text in its user id or nickname. It is
 // what domain.Filter means: user ids are ASCII, for which the server folds as we do.
 func (p *pager) matches(s *statement) string {
-	text := s.arg(domain.FoldText(p.listing.Filter.Text))
+	text := s.arg(domain.FoldText(p.Listing.Filter.Text))
 	return " AND (strpos(coalesce(a.folded, a.nickname), " + text + ") > 0 OR strpos(lower(a.user_id), " + text + ") > 0)"
 }
 
 // candidates is the condition by which the index of grams finds the accounts that match.
 // The application is written so that no other index fits.
 func (p *pager) candidates(s *statement, more ...int32) string {
-	grams := append(queryGrams(p.app.id, domain.FoldText(p.listing.Filter.Text)), more...)
+	grams := append(queryGrams(p.app.id, domain.FoldText(p.Listing.Filter.Text)), more...)
 	where := "a.grams @> " + s.arg(grams) + " AND a.app + 0 = " + s.arg(p.app.id)
-	if t := p.listing.Filter.Type; t != "" {
+	if t := p.Listing.Filter.Type; t != "" {
 		where += " AND a.type = " + s.arg(string(t))
 	}
 	return where + p.matches(s)
@@ -43,7 +43,7 @@ func (p *pager) candidates(s *statement, more ...int32) string {
 func (p *pager) searchAdmins() (page []domain.Account, total int, err error) {
 	all, err := p.accounts(p.adminMatches())
 	for _, a := range all {
-		if len(page) < p.wanted() && p.follows(accountlist.KeyOf(a)) {
+		if len(page) < p.Wanted() && p.Follows(accountlist.KeyOf(a)) {
 			page = append(page, a)
 		}
 	}
@@ -54,20 +54,6 @@ func (p *pager) searchAdmins() (page []domain.Account, total int, err error) {
 func (p *pager) adminMatches() (s statement) {
 	s.sql = "SELECT " + accountColumns + " FROM list.accounts a WHERE " + p.scope(&s) + p.matches(&s) + " ORDER BY " + p.order()
 	return s
-}
-
-// compare compares places in the order of the list.
-func (p *pager) compare(a, b accountlist.Key) int {
-	c := accountlist.Compare(p.listing.Sort, a, b)
-	if p.listing.Order == domain.Descending {
-		return -c
-	}
-	return c
-}
-
-// follows tells whether a place belongs to this page or a later one.
-func (p *pager) follows(k accountlist.Key) bool {
-	return !p.resumed || p.compare(k, p.after) > 0
 }
 
 // search finds the accounts of a page with the index of grams. Matches that are spread over
@@ -91,14 +77,14 @@ func (p *pager) search() (accounts []domain.Account, total int, estimate bool, e
 // gatherMost is how many matches are gathered rather than met on a walk: as many as the
 // steps that the walk then takes to fill a page.
 func (p *pager) gatherMost() int {
-	steps := math.Sqrt(float64(p.wanted()) * float64(p.app.total("")))
+	steps := math.Sqrt(float64(p.Wanted()) * float64(p.app.Total("")))
 	return max(gatherAlways, int(steps))
 }
 
 // walkSteps is how many steps along the list are worth a try: a few times as many as fill a
 // page when the matches are spread evenly, or what is little beside gathering all of them.
 func (p *pager) walkSteps(likely int) int {
-	even := p.wanted() * p.app.total("") / likely
+	even := p.Wanted() * p.app.Total("") / likely
 	return max(4*even, likely/4)
 }
 
@@ -108,7 +94,7 @@ func (p *pager) walkSteps(likely int) int {
 func (p *pager) estimate() (int, error) {
 	for i := len(sampleBits) - 1; i >= 0; i-- {
 		bits := sampleBits[i]
-		if p.app.total("")>>bits < sampled {
+		if p.app.Total("")>>bits < sampled {
 			continue
 		}
 		n, err := p.count(p.countMatches(sample(p.app.id, bits)))
@@ -140,7 +126,7 @@ func (p *pager) count(s statement) (n int, err error) {
 // complete when the page is full or the list has ended.
 func (p *pager) searchWalk(steps int) (accounts []domain.Account, complete bool, err error) {
 	accounts, err = p.accounts(p.matchesAlong(steps))
-	if err != nil || len(accounts) == p.wanted() {
+	if err != nil || len(accounts) == p.Wanted() {
 		return accounts, true, err
 	}
 	complete = true
@@ -155,7 +141,7 @@ func (p *pager) searchWalk(steps int) (accounts []domain.Account, complete bool,
 // matchesAlong selects what matches within so many steps.
 func (p *pager) matchesAlong(steps int) (s statement) {
 	reach := fmt.Sprintf("SELECT a.* FROM list.accounts a WHERE %s%s ORDER BY %s LIMIT %d", p.scope(&s), p.place(&s), p.order(), steps)
-	s.sql = fmt.Sprintf("SELECT %s FROM (%s) a WHERE true%s LIMIT %d", accountColumns, reach, p.matches(&s), p.wanted())
+	s.sql = fmt.Sprintf("SELECT %s FROM (%s) a WHERE true%s LIMIT %d", accountColumns, reach, p.matches(&s), p.Wanted())
 	return s
 }
 
@@ -174,7 +160,7 @@ func (p *pager) gather() (accounts []domain.Account, total int, err error) {
 		return err
 	}, s.args...)
 	if err != nil || len(accounts) > 0 {
-		slices.SortFunc(accounts, func(a, b domain.Account) int { return p.compare(accountlist.KeyOf(a), accountlist.KeyOf(b)) })
+		slices.SortFunc(accounts, func(a, b domain.Account) int { return p.Compare(accountlist.KeyOf(a), accountlist.KeyOf(b)) })
 		return accounts, total, err
 	}
 	total, err = p.count(p.countMatches()) // nothing follows the place, which tells no total
@@ -185,7 +171,7 @@ func (p *pager) gather() (accounts []domain.Account, total int, err error) {
 // for one would tempt the planner to walk the list for it.
 func (p *pager) gatherPage() (s statement) {
 	found := "SELECT a.app, a.user_id, a.created_at, a.nickname FROM list.accounts a WHERE " + p.candidates(&s)
-	page := "SELECT a.app, a.user_id FROM found a WHERE true" + p.place(&s) + " ORDER BY " + p.order() + fmt.Sprintf(" LIMIT %d", p.wanted())
+	page := "SELECT a.app, a.user_id FROM found a WHERE true" + p.place(&s) + " ORDER BY " + p.order() + fmt.Sprintf(" LIMIT %d", p.Wanted())
 	s.sql = "WITH found AS MATERIALIZED (" + found + "), page AS MATERIALIZED (" + page + ") " +
 		"SELECT (SELECT count(*) FROM found), " + accountColumns +
 		" FROM page p JOIN list.accounts a ON a.app = p.app AND a.user_id = p.user_id"

@@ -121,22 +121,9 @@ func (b *batch) takeAccount(appID domain.AppID, id domain.UserID, event domain.E
 	}
 	was := s.now
 	s.now = domain.Evolve(domain.State{Account: s.now}, event, uint64(env.Position)).Account
-	app.counted(was, -1)
-	app.counted(s.now, +1)
+	app.Change(was, s.now)
+	app.changed = true
 	return nil
-}
-
-// counted adds n to the counter that an account belongs to, if it exists.
-func (s *appState) counted(a domain.Account, n int64) {
-	if !a.Exists() {
-		return
-	}
-	s.changed = true
-	if a.Type == domain.TypeAdmin {
-		s.admins += n
-	} else {
-		s.normals += n
-	}
 }
 
 // account returns the state of an account. One that is to be created is taken
@@ -193,7 +180,7 @@ func (b *batch) flushApp(s *appState) error {
 	s.stored = true
 	a := s.app
 	return exec(b.conn, sql, s.id, string(a.ID), a.Name, int64(a.MaxAdmins),
-		a.CreatedAt.UnixNano(), a.UpdatedAt.UnixNano(), int64(a.Revision), s.normals, s.admins)
+		a.CreatedAt.UnixNano(), a.UpdatedAt.UnixNano(), int64(a.Revision), s.Normals, s.Admins)
 }
 
 // flushAccount writes what became of one account, unless it is to be inserted.

@@ -19,7 +19,7 @@ func (l *List) Chunk(ctx context.Context, s domain.Stretch) (chunk domain.Chunk,
 		if err != nil {
 			return err
 		}
-		chunk = domain.Chunk{Position: v.position, Total: app.total(s.Type)}
+		chunk = domain.Chunk{Position: v.position, Total: app.Total(s.Type)}
 		if len(s.UserIDs) > 0 {
 			chunk.Accounts, err = namedAccounts(v.conn, app, s)
 		} else {
@@ -40,7 +40,7 @@ func stretch(conn *sqlite.Conn, app appRow, s domain.Stretch) ([]domain.Account,
 	if !s.After.IsZero() {
 		args = append(args, s.After.CreatedAt.UnixNano(), string(s.After.UserID))
 	}
-	accounts := make([]domain.Account, 0, min(s.Limit, app.total(s.Type)))
+	accounts := make([]domain.Account, 0, min(s.Limit, app.Total(s.Type)))
 	err := query(conn, walkSQL(accountColumns, l, !s.After.IsZero()), func(row *sqlite.Stmt) error {
 		if accounts = append(accounts, readAccount(row, app.app.ID).account); len(accounts) == s.Limit {
 			return errEnough

@@ -12,20 +12,16 @@ import (
 
 // Page returns one page of an application's accounts.
 func (l *List) Page(ctx context.Context, listing domain.Listing) (page domain.Page, err error) {
-	listing, err = listing.Normalize()
-	if err != nil {
-		return domain.Page{}, err
-	}
-	after, resumed, err := accountlist.After(listing)
+	request, err := accountlist.Ask(listing)
 	if err != nil {
 		return domain.Page{}, err
 	}
 	err = l.read(ctx, l.readers, func(v *view) error {
-		app, err := v.app(listing.App)
+		app, err := v.app(request.Listing.App)
 		if err != nil {
 			return err
 		}
-		p := pager{conn: v.conn, app: app, listing: listing, after: after, resumed: resumed}
+		p := pager{conn: v.conn, app: app, Request: request}
 		page, err = p.page()
 		page.Position = v.position
 		return err
@@ -38,11 +34,9 @@ func (l *List) Page(ctx context.Context, listing domain.Listing) (page domain.Pa
 
 // pager makes one page.
 type pager struct {
-	conn    *sqlite.Conn
-	app     appRow
-	listing domain.Listing
-	after   accountlist.Key
-	resumed bool // the page comes after a place
+	accountlist.Request
+	conn *sqlite.Conn
+	app  appRow
 }
 
 func (p *pager) page() (domain.Page, error) {
@@ -50,9 +44,9 @@ func (p *pager) page() (domain.Page, error) {
 	var total int
 	var estimate bool
 	var err error
-	switch f := p.listing.Filter; {
+	switch f := p.Listing.Filter; {
 	case f.Text == "":
-		total = p.app.total(f.Type)
+		total = p.app.Total(f.Type)
 		accounts, err = p.walk()
 	case f.Type == domain.TypeAdmin:
 		accounts, total, err = p.searchAdmins()
@@ -62,21 +56,12 @@ func (p *pager) page() (domain.Page, error) {
 	if err != nil {
 		return domain.Page{}, err
 	}
-	page := domain.Page{Accounts: accounts, Total: total, TotalIsEstimate: estimate}
-	if n := p.listing.Limit; len(accounts) > n {
-		page.Accounts = accounts[:n]
-		page.Next = accountlist.KeyOf(accounts[n-1]).Cursor(p.listing)
-	}
-	return page, nil
+	return p.Page(accounts, total, estimate), nil
 }
-
-// wanted is how many accounts are looked for: one more than the page holds tells whether
-// another page follows.
-func (p *pager) wanted() int { return p.listing.Limit + 1 }
 
 // walk takes the accounts from the index that has their order.
 func (p *pager) walk() (accounts []domain.Account, err error) {
-	sql := walkSQL(accountColumns, p.listing, p.resumed)
+	sql := walkSQL(accountColumns, p.Listing, p.Resumed)
 	err = query(p.conn, sql, func(row *sqlite.Stmt) error {
 		accounts = append(accounts, readAccount(row, p.app.app.ID).account)
 		return p.enough(accounts)
@@ -85,7 +70,7 @@ func (p *pager) walk() (accounts []domain.Account, err error) {
 }
 
 func (p *pager) enough(accounts []domain.Account) error {
-	if len(accounts) >= p.wanted() {
+	if len(accounts) >= p.Wanted() {
 		return errEnough
 	}
 	return nil
@@ -94,16 +79,16 @@ func (p *pager) enough(accounts []domain.Account) error {
 // args are the arguments of the statement that walkSQL makes.
 func (p *pager) args() []any {
 	args := []any{p.app.id}
-	if !p.resumed {
+	if !p.Resumed {
 		return args
 	}
-	switch p.listing.Sort {
+	switch p.Listing.Sort {
 	case domain.SortCreatedAt:
-		args = append(args, p.after.CreatedAt.UnixNano())
+		args = append(args, p.After.CreatedAt.UnixNano())
 	case domain.SortNickname:
-		args = append(args, p.after.Nickname)
+		args = append(args, p.After.Nickname)
 	}
-	return append(args, string(p.after.UserID))
+	return append(args, string(p.After.UserID))
 }
 
 // walkSQL returns the statement that walks the accounts of an application in

@@ -95,21 +95,9 @@ func (l *List) read(ctx context.Context, pool *sqlitex.Pool, f func(*view) error
 
 // appRow is an application with its counters.
 type appRow struct {
-	id      int64
-	app     domain.App
-	normals int64
-	admins  int64
-}
-
-// total returns how many accounts of a type there are, of both for none.
-func (r appRow) total(t domain.AccountType) int {
-	switch t {
-	case domain.TypeNormal:
-		return int(r.normals)
-	case domain.TypeAdmin:
-		return int(r.admins)
-	}
-	return int(r.normals + r.admins)
+	accountlist.Counts
+	id  int64
+	app domain.App
 }
 
 const selectApps = "SELECT id, app, name, max_admins, created_at, updated_at, revision, normals, admins FROM apps"
@@ -121,8 +109,7 @@ func readApp(row *sqlite.Stmt) appRow {
 			ID: domain.AppID(row.ColumnText(1)), Name: row.ColumnText(2), MaxAdmins: row.ColumnInt(3),
 			CreatedAt: fromNanos(row.ColumnInt64(4)), UpdatedAt: fromNanos(row.ColumnInt64(5)), Revision: uint64(row.ColumnInt64(6)),
 		},
-		normals: row.ColumnInt64(7),
-		admins:  row.ColumnInt64(8),
+		Counts: accountlist.Counts{Normals: row.ColumnInt64(7), Admins: row.ColumnInt64(8)},
 	}
 }
 

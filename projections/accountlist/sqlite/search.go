@@ -25,13 +25,13 @@ const (
 
 // searchAdmins looks at every administrator: there are few.
 func (p *pager) searchAdmins() (accounts []domain.Account, total int, err error) {
-	err = query(p.conn, walkSQL(accountColumns, p.listing, false), func(row *sqlite.Stmt) error {
+	err = query(p.conn, walkSQL(accountColumns, p.Listing, false), func(row *sqlite.Stmt) error {
 		a := readAccount(row, p.app.app.ID).account
-		if !p.listing.Filter.Matches(a) {
+		if !p.Listing.Filter.Matches(a) {
 			return nil
 		}
 		total++
-		if len(accounts) < p.wanted() && p.follows(accountlist.KeyOf(a)) {
+		if len(accounts) < p.Wanted() && p.Follows(accountlist.KeyOf(a)) {
 			accounts = append(accounts, a)
 		}
 		return nil
@@ -39,25 +39,11 @@ func (p *pager) searchAdmins() (accounts []domain.Account, total int, err error)
 	return accounts, total, err
 }
 
-// compare compares places in the order of the list.
-func (p *pager) compare(a, b accountlist.Key) int {
-	c := accountlist.Compare(p.listing.Sort, a, b)
-	if p.listing.Order == domain.Descending {
-		return -c
-	}
-	return c
-}
-
-// follows tells whether a place belongs to this page or a later one.
-func (p *pager) follows(k accountlist.Key) bool {
-	return !p.resumed || p.compare(k, p.after) > 0
-}
-
 // search finds the accounts of a page with the search index. Matches that are
 // spread over the list are met soon when walking it; when they are few, or far off, all of
 // them are read and sorted, which is bounded by the number of candidates.
 func (p *pager) search() (accounts []domain.Account, total int, estimate bool, err error) {
-	c, err := findCandidates(p.conn, p.app.id, p.listing.Filter.Text)
+	c, err := findCandidates(p.conn, p.app.id, p.Listing.Filter.Text)
 	if err != nil {
 		return nil, 0, false, err
 	}
@@ -65,7 +51,7 @@ func (p *pager) search() (accounts []domain.Account, total int, estimate bool, e
 		if total, estimate, err = p.total(c); err != nil {
 			return nil, 0, false, err
 		}
-		if total >= worthWalking*p.wanted() {
+		if total >= worthWalking*p.Wanted() {
 			w, err := p.searchWalk(c)
 			if err != nil || w.complete {
 				return w.accounts, total, estimate, err
@@ -83,7 +69,7 @@ func (p *pager) total(c *candidates) (total int, estimate bool, err error) {
 		total, err = p.sample(c)
 		return total, true, err
 	}
-	if p.listing.Filter.Type == "" {
+	if p.Listing.Filter.Type == "" {
 		return c.size, false, nil
 	}
 	admins, err := p.matchingAdmins()
@@ -98,7 +84,7 @@ func (p *pager) sample(c *candidates) (total int, err error) {
 		if err != nil {
 			return 0, err
 		}
-		if p.listing.Filter.Matches(a) {
+		if p.Listing.Filter.Matches(a) {
 			total++
 		}
 	}
@@ -107,8 +93,8 @@ func (p *pager) sample(c *candidates) (total int, err error) {
 
 // matchingAdmins counts the administrators that have the text.
 func (p *pager) matchingAdmins() (n int, err error) {
-	admins := domain.Filter{Type: domain.TypeAdmin, Text: p.listing.Filter.Text}
-	l := p.listing
+	admins := domain.Filter{Type: domain.TypeAdmin, Text: p.Listing.Filter.Text}
+	l := p.Listing
 	l.Filter = admins
 	err = query(p.conn, walkSQL(accountColumns, l, false), func(row *sqlite.Stmt) error {
 		if admins.Matches(readAccount(row, p.app.app.ID).account) {
@@ -126,11 +112,11 @@ type searchWalk struct {
 }
 
 func (p *pager) searchWalk(c *candidates) (w searchWalk, err error) {
-	l := p.listing
+	l := p.Listing
 	l.Filter.Type = "" // is not in the index; the few administrators are passed over
 	steps := c.size * stepsPerFetch
 	w.complete = true
-	err = query(p.conn, walkSQL("id", l, p.resumed), func(row *sqlite.Stmt) error {
+	err = query(p.conn, walkSQL("id", l, p.Resumed), func(row *sqlite.Stmt) error {
 		if steps--; steps < 0 {
 			w.complete = false
 			return errEnough
@@ -143,7 +129,7 @@ func (p *pager) searchWalk(c *candidates) (w searchWalk, err error) {
 		if err != nil {
 			return err
 		}
-		if !p.listing.Filter.Matches(r.account) {
+		if !p.Listing.Filter.Matches(r.account) {
 			return nil
 		}
 		w.accounts = append(w.accounts, r.account)
@@ -160,19 +146,19 @@ func (p *pager) searchAll(c *candidates) (accounts []domain.Account, total int, 
 	}
 	var matches []match
 	first := func() {
-		slices.SortFunc(matches, func(a, b match) int { return p.compare(a.key, b.key) })
-		matches = matches[:min(len(matches), p.wanted())]
+		slices.SortFunc(matches, func(a, b match) int { return p.Compare(a.key, b.key) })
+		matches = matches[:min(len(matches), p.Wanted())]
 	}
 	err = c.each(func(id int64) error {
 		a, err := searchedByID(p.conn, id)
-		if err != nil || !p.listing.Filter.Matches(a) {
+		if err != nil || !p.Listing.Filter.Matches(a) {
 			return err
 		}
 		total++
-		if key := accountlist.KeyOf(a); p.follows(key) {
+		if key := accountlist.KeyOf(a); p.Follows(key) {
 			matches = append(matches, match{id: id, key: key})
 		}
-		if len(matches) >= 4*p.wanted() {
+		if len(matches) >= 4*p.Wanted() {
 			first()
 		}
 		return nil
