@@ -58,7 +58,7 @@ func TestTheCommandsOfTheREADMEWork(t *testing.T) {
 	installed := filepath.Join(dir, "installed")
 	link(t, natsCommand(t), filepath.Join(installed, "nats"))
 	script := "set -euo pipefail\n" + strings.NewReplacer("127.0.0.1:8080", host(t, p.url), "127.0.0.1:4222", host(t, p.nats)).Replace(whole)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	defer cancel()
 	bash := exec.CommandContext(ctx, "bash", "-x", "-c", script)
 	bash.Dir = dir

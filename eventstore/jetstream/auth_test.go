@@ -98,6 +98,9 @@ func startTargets(t *testing.T) (server, natsjs.Stream) {
 	if _, err := s.nc.Subscribe("inside.rpc.>", func(m *nats.Msg) { _ = m.Respond([]byte("answer")) }); err != nil {
 		t.Fatal(err)
 	}
+	if err := s.nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
 	appendEvent(t, s, "alice")
 	return s, commands
 }
@@ -329,6 +332,9 @@ func TestARequestIsAnsweredAndTellsWhoAsks(t *testing.T) {
 			_ = m.Respond([]byte("one of three"))
 		}
 	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.nc.Flush(); err != nil {
 		t.Fatal(err)
 	}
 	nc := storetest.Connect(t, s.URL(), nats.UserInfo("alice", "secret"))

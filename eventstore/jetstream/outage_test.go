@@ -213,11 +213,14 @@ func TestAClusterThatLosesItsLeaderLosesNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		stream, err := js.Stream(t.Context(), jetstream.DefaultStream)
-		if err != nil {
-			t.Fatal(err)
-		}
-		leader := stream.CachedInfo().Cluster.Leader
+		var leader string
+		storetest.Eventually(t, "the log has a leader", func() bool { // the node that came back may have had one elected anew
+			stream, err := js.Stream(t.Context(), jetstream.DefaultStream)
+			if err == nil {
+				leader = stream.CachedInfo().Cluster.Leader
+			}
+			return leader != ""
+		})
 		cluster.Stop(leader)
 		before := c.done.Load()
 		storetest.Eventually(t, "commands are done without the node", func() bool { return c.done.Load() > min(before+20, total-1) })

@@ -83,7 +83,7 @@ func TestAConnectionServesOnBehindABodyThatNobodyWanted(t *testing.T) {
 
 func TestAStreamOutlivesTheDeadlineOfItsBody(t *testing.T) {
 	r := newRig(t, func(c *httpapi.Config) {
-		c.BodyTimeout, c.WriteTimeout, c.Heartbeat = 50*time.Millisecond, 50*time.Millisecond, 20*time.Millisecond
+		c.BodyTimeout, c.WriteTimeout, c.Heartbeat = 500*time.Millisecond, 500*time.Millisecond, 100*time.Millisecond
 	})
 	e := r.order(t, `{"format":"csv"}`)
 	conn := r.dial(t)
@@ -114,7 +114,7 @@ func TestAClientThatDoesNotReadKeepsNoConnection(t *testing.T) {
 		}
 	})
 	r := newRig(t, func(c *httpapi.Config) {
-		c.WriteTimeout, c.Downloads, c.DownloadPath = 100*time.Millisecond, endless, "/files/"
+		c.WriteTimeout, c.Downloads, c.DownloadPath = 500*time.Millisecond, endless, "/files/"
 	})
 	_, err := io.WriteString(r.dial(t), "GET /files/x HTTP/1.1\r\nHost: test\r\n\r\n")
 	must(t, err)

@@ -281,7 +281,7 @@ func TestAnImportEndsPolitelyWhenTheServiceStops(t *testing.T) {
 }
 
 func TestABodyThatStandsStillIsGivenUp(t *testing.T) {
-	r := newRig(t, func(c *httpapi.Config) { c.BodyTimeout = 200 * time.Millisecond })
+	r := newRig(t, func(c *httpapi.Config) { c.BodyTimeout = 2 * time.Second })
 	w, res := r.stream(t)
 	_, err := io.WriteString(w, row(0)+`{"user_id":`)
 	must(t, err)

@@ -40,13 +40,20 @@ func connectEach(t *testing.T, c *storetest.Cluster) (all []jetstream.JetStream)
 // leader returns the node that leads a stream, and checks that three have it.
 func leader(t *testing.T, js jetstream.JetStream, name string) string {
 	t.Helper()
-	s, err := js.Stream(t.Context(), name)
-	must(t, err)
-	info := s.CachedInfo()
-	if info.Config.Replicas != 3 || info.Cluster == nil {
-		t.Fatalf("stream %s has %d replicas", name, info.Config.Replicas)
-	}
-	return info.Cluster.Leader
+	var node string
+	eventually(t, "stream "+name+" has a leader", func() bool { // a node that came back may have had one elected anew
+		s, err := js.Stream(t.Context(), name)
+		if err != nil {
+			return false
+		}
+		info := s.CachedInfo()
+		if info.Config.Replicas != 3 || info.Cluster == nil {
+			t.Fatalf("stream %s has %d replicas", name, info.Config.Replicas)
+		}
+		node = info.Cluster.Leader
+		return node != ""
+	})
+	return node
 }
 
 func TestOfOutcomesThatAreKeptAtOnceOnAClusterOneStands(t *testing.T) {

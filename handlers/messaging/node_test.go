@@ -2,9 +2,10 @@ package messaging_test
 
 import (
 	"context"
-	"net"
 	"testing"
 	"time"
+
+	"rollcall/eventstore/storetest/freeport"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -29,8 +30,12 @@ func newNode(t testing.TB) *node {
 // newNodeOf is newNode with other options.
 func newNodeOf(t testing.TB, change func(*server.Options)) *node {
 	t.Helper()
+	ports, err := freeport.Choose(1)
+	if err != nil {
+		t.Fatal(err)
+	}
 	n := &node{opts: &server.Options{
-		ServerName: "single", Host: "127.0.0.1", Port: server.RANDOM_PORT,
+		ServerName: "single", Host: "127.0.0.1", Port: ports[0],
 		JetStream: true, StoreDir: t.TempDir(), SyncAlways: true, NoLog: true, NoSigs: true,
 	}}
 	change(n.opts)
@@ -38,16 +43,11 @@ func newNodeOf(t testing.TB, change func(*server.Options)) *node {
 	return n
 }
 
-// run starts the server for the length of the test, and has it keep its port.
+// run starts the server for the length of the test.
 func (n *node) run(t testing.TB) {
 	t.Helper()
 	n.start(t)
 	t.Cleanup(n.stop)
-	addr, ok := n.srv.Addr().(*net.TCPAddr)
-	if !ok {
-		t.Fatalf("the server listens on %v", n.srv.Addr())
-	}
-	n.opts.Port = addr.Port
 }
 
 func (n *node) start(t testing.TB) {

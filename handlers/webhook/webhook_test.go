@@ -75,7 +75,7 @@ func TestAnEventIsSentAsItIsPublishedAndSigned(t *testing.T) {
 func TestAReceiverThatFailsGetsTheEventAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, storetest.RunServer(t), 1)
-	w.change = func(c *webhook.Config) { c.Timeout = 200 * time.Millisecond }
+	w.change = func(c *webhook.Config) { c.Timeout = 2 * time.Second }
 	s := w.instance(t)
 	start(t, s)
 	rec := receive(t, func(n int, rw http.ResponseWriter, r *http.Request) {

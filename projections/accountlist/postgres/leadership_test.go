@@ -22,7 +22,7 @@ import (
 )
 
 // takeover bounds how long there may be no leader.
-const takeover = 5 * time.Second
+const takeover = 10 * time.Second
 
 // candidate runs a leadership and tells when it leads and when it does not.
 type candidate struct {

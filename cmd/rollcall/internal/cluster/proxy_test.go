@@ -3,12 +3,13 @@ package cluster
 import (
 	"context"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
+
+	"rollcall/eventstore/storetest/freeport"
 )
 
 // fakeInstance is an instance that answers with its name and the body of the request, or is not ready.
@@ -33,14 +34,11 @@ func always() bool { return true }
 // proxyTo starts a proxy and returns its address.
 func proxyTo(t *testing.T, urls ...string) (*proxy, string) {
 	t.Helper()
-	l, err := net.Listen("tcp", host+":0")
+	ports, err := freeport.Choose(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	address := freeport.Address(ports[0])
 	p, err := startProxy(address, urls, t.Logf)
 	if err != nil {
 		t.Fatal(err)

@@ -113,7 +113,10 @@ func checkTotal(t *testing.T, c *client.Client, want int) {
 	var got int
 	storetest.Eventually(t, fmt.Sprintf("the list shows %d accounts", want), func() bool {
 		page, err := c.Accounts(t.Context(), "demo", client.Listing{})
-		if err != nil {
+		switch {
+		case unavailable(err): // a connection that broke while something was away
+			return false
+		case err != nil:
 			t.Fatal(err)
 		}
 		got = page.Total

@@ -68,7 +68,11 @@ func tracedService(t *testing.T) (*service.Service, *otlptest.Receiver, *logged)
 // events hears the log.
 func events(t *testing.T, s *service.Service) *nats.Subscription {
 	t.Helper()
-	sub, err := guest(t, s, s.OperatorToken()).SubscribeSync("accounts.evt.demo.u.*")
+	nc := guest(t, s, s.OperatorToken())
+	sub, err := nc.SubscribeSync("accounts.evt.demo.u.*")
+	if err == nil {
+		err = nc.Flush()
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ package s3test
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"net"
 	"net/http"
@@ -236,6 +237,8 @@ func (s *Server) Files(t testing.TB) []string {
 	var found []string
 	if err := fs.WalkDir(os.DirFS(s.root), ".", func(path string, d fs.DirEntry, err error) error {
 		switch {
+		case errors.Is(err, fs.ErrNotExist): // removed meanwhile
+			return nil
 		case err != nil:
 			return err
 		case d.Name() == ".vgwlocks": // empty files
