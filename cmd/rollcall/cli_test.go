@@ -265,6 +265,16 @@ func TestProjectionsAreShown(t *testing.T) {
 	})
 }
 
+func TestAServiceWithOneListSaysHowThatIsBuiltAnew(t *testing.T) {
+	p, _ := running(t)
+	for _, args := range [][]string{{"rebuild"}, {"lists"}, {"promote", "1"}, {"drop", "1"}} {
+		code, _, errs := rollcall(t, p.env(), "", append([]string{"projections"}, args...)...)
+		if code != exitRefused || !strings.Contains(errs, "lists_unsupported") || !strings.Contains(errs, filepath.Join(p.data, "list", "accounts.db")) {
+			t.Errorf("%v: status %d: %s", args, code, errs)
+		}
+	}
+}
+
 func TestDemoRunsTheWholePathAndLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", dir)

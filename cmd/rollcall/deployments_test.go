@@ -380,7 +380,7 @@ func TestHealthAndTheProbesAreAnsweredAndDescribed(t *testing.T) {
 		}
 	}
 	must(t, nil, "health", "--server", p.url)
-	must(t, nil, "health", "--server", p.url, "--alive")
+	must(t, map[string]string{"ROLLCALL_SERVER": p.url}, "health", "--alive")
 	p.stop(t)
 	if code, _, errs := rollcall(t, nil, "", "health", "--server", p.url); code != exitFailed || !strings.Contains(errs, "refused") {
 		t.Errorf("of a service that has stopped, health tells %d: %s", code, errs)

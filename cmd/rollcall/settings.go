@@ -38,7 +38,11 @@ func (s *settings) learn(k *kong.Kong) error {
 			at = nil // shared by all commands below
 		}
 		for _, f := range n.Flags {
-			if f.Name != "help" {
+			switch f.Name {
+			case "help":
+			case "server": // one for all commands, also for one that has no group
+				s.places[f] = []string{f.Name}
+			default:
 				s.places[f] = append(slices.Clone(at), underscored(f.Name))
 			}
 		}

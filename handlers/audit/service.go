@@ -37,6 +37,15 @@ type Service struct {
 	now     func() time.Time
 }
 
+// ErrNotReached means that the log did not reach the position that a read asked for in time. The same read may succeed a little later.
+var ErrNotReached = errors.New("the log has not reached the position asked for")
+
+// How long a read waits for the log to reach its position, and how often it looks.
+const (
+	reachWithin = 5 * time.Second
+	reachLook   = 50 * time.Millisecond
+)
+
 // New returns a service.
 func New(log Log, decoder Decoder) *Service {
 	return &Service{log: log, decoder: decoder, now: time.Now}
@@ -72,6 +81,35 @@ func (s *Service) Resolve(ctx context.Context, m Moment) (eventstore.Position, e
 		return 0, ahead(last, m.Position)
 	}
 	return m.Position, nil
+}
+
+// Reach waits until the log has reached a position, 5 s at most. What was acknowledged is in the log, so this waits only while
+// a position is ahead of what the caller may know. Errors: ErrNotReached, and those of the log.
+func (s *Service) Reach(ctx context.Context, minimum eventstore.Position) error {
+	if minimum == 0 {
+		return nil
+	}
+	within, cancel := context.WithTimeout(ctx, reachWithin)
+	defer cancel()
+	tick := time.NewTicker(reachLook)
+	defer tick.Stop()
+	for {
+		last, err := s.log.Last(within)
+		switch {
+		case err == nil && last >= minimum:
+			return nil
+		case err != nil && within.Err() == nil:
+			return fmt.Errorf("look at the end of the log: %w", err)
+		}
+		select {
+		case <-tick.C:
+		case <-within.Done():
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return fmt.Errorf("%w: position %d", ErrNotReached, minimum)
+		}
+	}
 }
 
 // at returns the position of the last event recorded at or before a time, which must be near one that has come.

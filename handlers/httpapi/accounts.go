@@ -7,6 +7,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"rollcall/domain"
+	"rollcall/eventstore"
 	"rollcall/handlers/access"
 	"rollcall/handlers/command"
 	"rollcall/handlers/wire"
@@ -108,7 +109,7 @@ func (h *Handler) getAccount(ctx context.Context, in *struct {
 		return nil, err
 	}
 	if in.AsOf != "" {
-		return h.getAccountAsOf(ctx, in.App, id, in.AsOf)
+		return h.getAccountAsOf(ctx, in.MinPosition, in.App, id, in.AsOf)
 	}
 	if err := c.principal.Authorize(access.ReadAccounts, string(in.App)); err != nil {
 		return nil, err
@@ -125,13 +126,16 @@ func (h *Handler) getAccount(ctx context.Context, in *struct {
 }
 
 // getAccountAsOf shows an account as it was.
-func (h *Handler) getAccountAsOf(ctx context.Context, app domain.AppID, id domain.UserID, asOf string) (*accountReadOutput, error) {
+func (h *Handler) getAccountAsOf(ctx context.Context, minimum uint64, app domain.AppID, id domain.UserID, asOf string) (*accountReadOutput, error) {
 	at, err := wire.MomentOf("as_of", asOf)
 	if err != nil {
 		return nil, err
 	}
 	if h.Audit == nil {
 		return nil, wire.Invalid("the query", "as_of", domain.CodeBadValue, "is not served here")
+	}
+	if err := h.Audit.Reach(ctx, eventstore.Position(minimum)); err != nil {
+		return nil, err
 	}
 	a, position, err := h.Audit.Account(ctx, app, id, at)
 	if err != nil {

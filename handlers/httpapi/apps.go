@@ -59,10 +59,10 @@ type ReadParams struct {
 	MinPosition uint64 `query:"min_position" doc:"Position that the answer must at least show; 503 not_caught_up when it is not reached in time"`
 }
 
-// UnusedReadParams is what a read takes that shows nothing of the log, so that a
+// UnusedReadParams is what a read takes that has nothing to wait for, so that a
 // client may give min_position to every read.
 type UnusedReadParams struct {
-	MinPosition uint64 `query:"min_position" doc:"Taken, without effect: the answer shows nothing that has a position of the log"`
+	MinPosition uint64 `query:"min_position" doc:"Taken, as every read takes it, without effect: nothing here waits for a position of the log"`
 }
 
 // AppParam names the application that a path is about.

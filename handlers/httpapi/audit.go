@@ -23,6 +23,7 @@ import (
 
 // Audit answers those who examine what happened, see audit.Service.
 type Audit interface {
+	Reach(ctx context.Context, minimum eventstore.Position) error
 	Resolve(ctx context.Context, m audit.Moment) (eventstore.Position, error)
 	Account(ctx context.Context, app domain.AppID, id domain.UserID, at audit.Moment) (domain.Account, eventstore.Position, error)
 	History(ctx context.Context, app domain.AppID, id domain.UserID, p audit.Page) (entries []audit.Entry, more bool, err error)
@@ -85,17 +86,14 @@ func (h *Handler) registerAudit() {
 		Responses: map[string]*huma.Response{"200": {
 			Description: "The events", Content: map[string]*huma.MediaType{ndjsonType: {Schema: &huma.Schema{Type: huma.TypeString}}},
 		}},
-	}, nil, func(ctx context.Context, in *struct {
-		UnusedReadParams
-		EventsParams
-	}) (*streamOutput, error) {
-		return h.streamEvents(ctx, audit.Query{All: true}, in.EventsParams)
+	}, nil, func(ctx context.Context, in *EventsParams) (*streamOutput, error) {
+		return h.streamEvents(ctx, audit.Query{All: true}, *in)
 	})
 }
 
 func (h *Handler) history(ctx context.Context, in *struct {
 	AccountParam
-	UnusedReadParams
+	ReadParams
 	Order  domain.Order `query:"order" enum:"asc,desc" default:"asc" doc:"asc: the oldest first"`
 	Limit  int          `query:"limit" minimum:"1" maximum:"1000" default:"50" doc:"Events on a page"`
 	Cursor string       `query:"cursor" doc:"next_cursor of the page before; order must be the same"`
@@ -111,6 +109,9 @@ func (h *Handler) history(ctx context.Context, in *struct {
 			return nil, wire.Refuse(wire.CodeInvalidCursor, "the cursor is none that this list gave; begin without one")
 		}
 		page.After = eventstore.Position(after)
+	}
+	if err := h.Audit.Reach(ctx, eventstore.Position(in.MinPosition)); err != nil {
+		return nil, err
 	}
 	entries, more, err := h.Audit.History(ctx, in.App, id, page)
 	if err != nil {
@@ -153,7 +154,6 @@ func valueOf(f domain.Field, v domain.Value) any {
 
 func (h *Handler) readEvents(ctx context.Context, in *struct {
 	AppParam
-	UnusedReadParams
 	EventsParams
 	UserID string `query:"user_id" doc:"Only the events of this account"`
 }) (*streamOutput, error) {
@@ -162,6 +162,7 @@ func (h *Handler) readEvents(ctx context.Context, in *struct {
 
 // EventsParams tell which events are read.
 type EventsParams struct {
+	ReadParams
 	From   string `query:"from" doc:"The first position, or the time from which on, which must have come; the beginning when left out"`
 	Until  string `query:"until" doc:"The last position, or the time up to which; the present end when left out"`
 	Type   string `query:"type" doc:"Only events of these types, with or without their version, separated by commas"`
@@ -182,6 +183,9 @@ func (h *Handler) streamEvents(ctx context.Context, q audit.Query, in EventsPara
 	}
 	if q.Follow && !q.Until.IsZero() {
 		return nil, wire.Invalid("the query", "until", domain.CodeBadValue, "leave it out to follow the events to come")
+	}
+	if err := h.Audit.Reach(ctx, eventstore.Position(in.MinPosition)); err != nil {
+		return nil, err
 	}
 	s, err := h.startAudit(ctx, q)
 	if err != nil {

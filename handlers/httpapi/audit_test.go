@@ -268,3 +268,27 @@ func TestErasuresArePagedThroughThoseThatAreDoneToThoseThatArePending(t *testing
 	r.call(t, request{method: "GET", path: path + "&cursor=q1", token: token}).problem(t, 400, "invalid_cursor")
 	r.call(t, request{method: "GET", path: "/v1/apps/nowhere/erasures"}).problem(t, 404, "app_not_found")
 }
+
+// impatientAudit is an Audit that does not wait for a position that the log has not reached.
+type impatientAudit struct {
+	httpapi.Audit
+	last eventstore.Position
+}
+
+func (a impatientAudit) Reach(_ context.Context, minimum eventstore.Position) error {
+	if minimum > a.last {
+		return audit.ErrNotReached
+	}
+	return nil
+}
+
+func TestReadsOfTheLogShowThePositionAskedForOrSayThatItIsNotReached(t *testing.T) {
+	r := newRig(t, func(c *httpapi.Config) { c.Audit = impatientAudit{c.Audit, 3} })
+	r.create(t, `{"user_id":"ann","type":"normal"}`) // behind two events of the application
+	for _, path := range []string{
+		accounts + "/ann/history?", "/v1/apps/demo/events?", "/v1/events?", "/v1/apps/demo/erasures?", accounts + "/ann?as_of=3&", accounts + "?as_of=3&",
+	} {
+		r.call(t, request{method: "GET", path: path + "min_position=3"}).status(t, 200)
+		r.call(t, request{method: "GET", path: path + "min_position=4"}).problem(t, 503, "not_caught_up")
+	}
+}

@@ -50,7 +50,7 @@ type ErasureList struct {
 type erasuresOutput struct{ Body ErasureList }
 
 func (h *Handler) registerErasures() {
-	if h.Erasures == nil {
+	if h.Erasures == nil || h.Audit == nil {
 		return
 	}
 	register(h, rule{action: access.Audit, scope: inApp}, huma.Operation{
@@ -86,7 +86,7 @@ func erasurePlace(cursor string) (audit.ErasurePlace, error) {
 
 func (h *Handler) listErasures(ctx context.Context, in *struct {
 	AppParam
-	UnusedReadParams
+	ReadParams
 	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"50" doc:"Erasures on a page"`
 	Cursor string `query:"cursor" doc:"next_cursor of the page before"`
 }) (*erasuresOutput, error) {
@@ -96,6 +96,9 @@ func (h *Handler) listErasures(ctx context.Context, in *struct {
 		if after, err = erasurePlace(in.Cursor); err != nil {
 			return nil, err
 		}
+	}
+	if err := h.Audit.Reach(ctx, eventstore.Position(in.MinPosition)); err != nil {
+		return nil, err
 	}
 	page, err := h.Erasures.List(ctx, in.App, after, in.Limit)
 	if err != nil {

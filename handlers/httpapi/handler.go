@@ -75,7 +75,7 @@ type Config struct {
 	// Ledger proves what the log holds. There are no such paths when nil.
 	Ledger Ledger
 
-	// Erasures tells which deleted accounts are erased. There is no such path when nil.
+	// Erasures tells which deleted accounts are erased. There is no such path when it or Audit is nil.
 	Erasures Erasures
 
 	// NewID returns a new ULID: the id of a command or request that has none.

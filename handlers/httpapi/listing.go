@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"rollcall/domain"
+	"rollcall/eventstore"
 	"rollcall/handlers/access"
 	"rollcall/handlers/wire"
 )
@@ -18,7 +19,7 @@ type listInput struct {
 	Order  domain.Order       `query:"order" enum:"asc,desc" default:"asc" doc:"The direction of the list"`
 	Limit  int                `query:"limit" minimum:"1" maximum:"1000" default:"50" doc:"Accounts on a page"`
 	Cursor string             `query:"cursor" doc:"next_cursor of the page before; sort, order, type, q and as_of must be the same"`
-	AsOf   string             `query:"as_of" doc:"A time or a position: the list as it was then. min_position does not matter then"`
+	AsOf   string             `query:"as_of" doc:"A time or a position: the list as it was then"`
 }
 
 // AccountList is one page of a list of accounts.
@@ -68,6 +69,9 @@ func (h *Handler) listedAsOf(ctx context.Context, in *listInput) (uint64, error)
 	}
 	if h.Audit == nil {
 		return 0, wire.Invalid("the query", "as_of", domain.CodeBadValue, "is not served here")
+	}
+	if err := h.Audit.Reach(ctx, eventstore.Position(in.MinPosition)); err != nil {
+		return 0, err
 	}
 	position, err := h.Audit.Resolve(ctx, at)
 	if err == nil && position == 0 {

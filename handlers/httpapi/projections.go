@@ -81,8 +81,9 @@ func (h *Handler) registerLists() {
 	}, nil, func(ctx context.Context, _ *UnusedReadParams) (*builtListsOutput, error) { return h.builtLists(ctx) })
 	register(h, who, huma.Operation{
 		OperationID: "rebuild-list", Method: http.MethodPost, Path: path, Tags: tags, DefaultStatus: http.StatusAccepted,
-		Summary:     "Build a list anew beside the live one",
-		Description: "It is built from the log, compared with the live one, and takes its place when both say the same; the old one is kept. The service serves all the while.",
+		Summary: "Build a list anew beside the live one",
+		Description: "It is built from the log, compared with the live one, and takes its place when both say the same; the old one is kept. The service serves all the while. " +
+			"A service that keeps its list in SQLite has one list, and refuses with lists_unsupported.",
 	}, nil, func(ctx context.Context, _ *struct{}) (*builtListsOutput, error) { return h.rebuild(ctx, 0, false) })
 	register(h, who, huma.Operation{
 		OperationID: "promote-list", Method: http.MethodPost, Path: path + "/{number}/promote", Tags: tags, DefaultStatus: http.StatusAccepted,

@@ -17,29 +17,30 @@ import (
 
 // Codes that only transports give. Those of the domain and the use cases come as they are.
 const (
-	CodeMalformedBody   domain.Code = "malformed_body"
-	CodeMalformedQuery  domain.Code = "malformed_query"
-	CodeMalformedHeader domain.Code = "malformed_header"
-	CodeInvalidCursor   domain.Code = "invalid_cursor"
-	CodeUnauthenticated domain.Code = "unauthenticated"
-	CodeForbidden       domain.Code = "forbidden"
-	CodeNotFound        domain.Code = "not_found"
-	CodeMethod          domain.Code = "method_not_allowed"
-	CodeTimeout         domain.Code = "request_timeout"
-	CodeTooLarge        domain.Code = "body_too_large"
-	CodeMediaType       domain.Code = "unsupported_media_type"
-	CodeClientGone      domain.Code = "client_gone"
-	CodeInternal        domain.Code = "internal"
-	CodeNotCaughtUp     domain.Code = "not_caught_up"
-	CodeUnavailable     domain.Code = "unavailable"
-	CodeOutcomeUnknown  domain.Code = "outcome_unknown"
-	CodeStopping        domain.Code = "stopping"
-	CodeListNotFound    domain.Code = "list_not_found"
-	CodeListInUse       domain.Code = "list_in_use"
-	CodeAsOfTooLarge    domain.Code = "as_of_too_large"
-	CodeMalformedRow    domain.Code = "malformed_row"
-	CodeConsumerExists  domain.Code = "consumer_exists"
-	CodeConsumerLimit   domain.Code = "consumer_limit_reached"
+	CodeMalformedBody    domain.Code = "malformed_body"
+	CodeMalformedQuery   domain.Code = "malformed_query"
+	CodeMalformedHeader  domain.Code = "malformed_header"
+	CodeInvalidCursor    domain.Code = "invalid_cursor"
+	CodeUnauthenticated  domain.Code = "unauthenticated"
+	CodeForbidden        domain.Code = "forbidden"
+	CodeNotFound         domain.Code = "not_found"
+	CodeMethod           domain.Code = "method_not_allowed"
+	CodeTimeout          domain.Code = "request_timeout"
+	CodeTooLarge         domain.Code = "body_too_large"
+	CodeMediaType        domain.Code = "unsupported_media_type"
+	CodeClientGone       domain.Code = "client_gone"
+	CodeInternal         domain.Code = "internal"
+	CodeNotCaughtUp      domain.Code = "not_caught_up"
+	CodeUnavailable      domain.Code = "unavailable"
+	CodeOutcomeUnknown   domain.Code = "outcome_unknown"
+	CodeStopping         domain.Code = "stopping"
+	CodeListNotFound     domain.Code = "list_not_found"
+	CodeListInUse        domain.Code = "list_in_use"
+	CodeListsUnsupported domain.Code = "lists_unsupported"
+	CodeAsOfTooLarge     domain.Code = "as_of_too_large"
+	CodeMalformedRow     domain.Code = "malformed_row"
+	CodeConsumerExists   domain.Code = "consumer_exists"
+	CodeConsumerLimit    domain.Code = "consumer_limit_reached"
 
 	// Codes of downloads, which package files answers with.
 	CodeInvalidSignature domain.Code = "invalid_signature"
@@ -95,6 +96,7 @@ func NewCodes(commandID string) Codes {
 		{CodeConsumerExists, 409, "The consumer reads something else"},
 		{CodeConsumerLimit, 409, "The token has all of its consumers"},
 		{CodeListInUse, 409, "The account list is in use"},
+		{CodeListsUnsupported, 409, "The account list cannot be built beside itself"},
 		{audit.CodeNoEvent, 404, "No event is about such an account"},
 		{audit.CodeErased, 410, "What the account held has been erased"},
 		{CodeAsOfTooLarge, 422, "There is no room for the list as it was"},

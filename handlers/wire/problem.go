@@ -8,6 +8,7 @@ import (
 	"rollcall/domain"
 	"rollcall/eventstore"
 	"rollcall/handlers/access"
+	"rollcall/handlers/audit"
 	"rollcall/handlers/query"
 )
 
@@ -87,6 +88,8 @@ func (c Codes) Of(ctx context.Context, err error) (p *Problem, fault bool) {
 		return c.Problem(CodeNotCaughtUp, "the list has halted before min_position, and goes on once an operator has seen to it; /readyz says where it stands and why"), false
 	case errors.Is(err, query.ErrNotCaughtUp):
 		return c.Problem(CodeNotCaughtUp, "the list has not reached min_position in time; read again in a moment"), false
+	case errors.Is(err, audit.ErrNotReached):
+		return c.Problem(CodeNotCaughtUp, "the log has not reached min_position in time; read again in a moment"), false
 	case errors.Is(err, query.ErrUnavailable):
 		return c.Problem(CodeUnavailable, "the account list cannot be reached; repeat the request in a moment"), true
 	case errors.Is(err, eventstore.ErrConflict):

@@ -305,10 +305,10 @@ func (s *Service) erasures() *audit.Erasures {
 	return audit.NewErasures(s.store, s.codec, s.standings)
 }
 
-// lists returns what builds lists anew, nil where that is done by removing the file.
+// lists returns what builds lists anew.
 func (s *Service) lists() httpapi.Lists {
 	if s.rebuilds == nil {
-		return nil
+		return oneList{s.cfg.listFile()}
 	}
 	return s.rebuilds
 }
