@@ -147,7 +147,7 @@ func dataMembers(t testing.TB, d *document, name string) []string {
 // overHTTPAlone are the codes that nobody meets over NATS.
 var overHTTPAlone = []domain.Code{
 	domain.CodeAppExists, domain.CodeAdminsOverLimit, access.CodeTokenNotFound, audit.CodeErased, audit.CodeNoEvent, export.CodeNotFound, export.CodeFinished,
-	intake.CodeNoOutcome, intake.CodeNoDeadLetter, intake.CodeQueueFull, wire.CodeListNotFound, wire.CodeListInUse, wire.CodeMalformedQuery, wire.CodeMalformedHeader, wire.CodeMalformedRow,
+	intake.CodeNoOutcome, intake.CodeNoDeadLetter, intake.CodeQueueFull, wire.CodeListNotFound, wire.CodeListInUse, wire.CodeListsUnsupported, wire.CodeMalformedQuery, wire.CodeMalformedHeader, wire.CodeMalformedRow,
 	wire.CodeInvalidCursor, wire.CodeNotFound, wire.CodeMethod, wire.CodeTimeout, wire.CodeMediaType, wire.CodeClientGone, wire.CodeStopping,
 	webhook.CodeNotFound, webhook.CodeDeliveryNotFound, webhook.CodeLimit, webhook.CodeDisabled,
 	wire.CodeInvalidSignature, wire.CodeURLExpired, wire.CodeExportExpired, wire.CodeStoreUnavailable,
