@@ -129,6 +129,24 @@ func TestADeadCommandIsListedRetriedAndDropped(t *testing.T) {
 		t.Errorf("CSV has %v: %v", rows, err)
 	}
 
+	if _, err := api.CreateApp(t.Context(), client.AppChange{App: "other"}); err != nil {
+		t.Fatal(err)
+	}
+	for app, sees := range map[string]int{"demo": 1, "other": 0} {
+		admin, err := api.CreateToken(t.Context(), "admin", "admin", app)
+		if err != nil {
+			t.Fatal(err)
+		}
+		theirs := p.env()
+		theirs["ROLLCALL_TOKEN"], theirs["ROLLCALL_APP"] = admin.Secret, app
+		if n := len(deadOf(t, theirs)); n != sees {
+			t.Errorf("an administrator of %s sees %d", app, n)
+		}
+		if code, _, errs := rollcall(t, theirs, "", "commands", "dead", "list", "--app", "demo"); (code == exitDone) != (sees == 1) {
+			t.Errorf("an administrator of %s, asking for those of demo, gets status %d: %s", app, code, errs)
+		}
+	}
+
 	if out := must(t, env, "commands", "dead", "retry", dead[0].ID); !strings.Contains(out, "retried") {
 		t.Errorf("retry says %q", out)
 	}
@@ -199,16 +217,16 @@ func TestAllDeadCommandsOfAnApplicationAreListedPageByPageAndDropped(t *testing.
 	}
 }
 
-func TestDeadCommandsAreForOperators(t *testing.T) {
+func TestDeadCommandsAreNotForThoseWhoSendThem(t *testing.T) {
 	p, api := running(t)
-	token, err := api.CreateToken(t.Context(), "admin", "admin", "demo")
+	token, err := api.CreateToken(t.Context(), "orders", "producer", "demo")
 	if err != nil {
 		t.Fatal(err)
 	}
 	env := map[string]string{"ROLLCALL_SERVER": p.url, "ROLLCALL_TOKEN": token.Secret, "ROLLCALL_APP": "demo"}
 	for _, args := range [][]string{{"list"}, {"retry", "1"}, {"drop", "1"}, {"drop", "--all"}} {
 		if code, _, errs := rollcall(t, env, "", append([]string{"commands", "dead"}, args...)...); code != exitRefused || !strings.Contains(errs, "forbidden") {
-			t.Errorf("%v of an administrator: status %d, %s", args, code, errs)
+			t.Errorf("%v of a producer: status %d, %s", args, code, errs)
 		}
 	}
 }

@@ -16,6 +16,7 @@
 //	read_outcomes     x        x       x                 x
 //	audit             x        x                                   x
 //	manage_tokens     x        x
+//	manage_dead       x        x
 //	operate           x
 //
 // An operator acts in every application, all others in the one that their token
@@ -55,19 +56,20 @@ const (
 	ReadOutcomes  Action = "read_outcomes"  // learn what became of commands that were sent as messages
 	Audit         Action = "audit"          // history, events, proofs
 	ManageTokens  Action = "manage_tokens"  // create, list and revoke tokens
-	Operate       Action = "operate"        // projections, dead commands and what else is of the instance, not of an application
+	ManageDead    Action = "manage_dead"    // see, retry and drop messages that could not be understood as commands
+	Operate       Action = "operate"        // projections and what else is of the instance, not of an application
 )
 
 // Actions returns all actions.
 func Actions() []Action {
-	return []Action{ManageApps, ReadApps, WriteAccounts, ReadAccounts, Export, ReadOutcomes, Audit, ManageTokens, Operate}
+	return []Action{ManageApps, ReadApps, WriteAccounts, ReadAccounts, Export, ReadOutcomes, Audit, ManageTokens, ManageDead, Operate}
 }
 
 // grants tells which actions a role may take. It is the table of the package comment and
 // never changes.
 var grants = map[Role][]Action{
-	Operator: {ManageApps, ReadApps, WriteAccounts, ReadAccounts, Export, ReadOutcomes, Audit, ManageTokens, Operate},
-	Admin:    {ManageApps, ReadApps, WriteAccounts, ReadAccounts, Export, ReadOutcomes, Audit, ManageTokens},
+	Operator: {ManageApps, ReadApps, WriteAccounts, ReadAccounts, Export, ReadOutcomes, Audit, ManageTokens, ManageDead, Operate},
+	Admin:    {ManageApps, ReadApps, WriteAccounts, ReadAccounts, Export, ReadOutcomes, Audit, ManageTokens, ManageDead},
 	Producer: {ReadApps, WriteAccounts, ReadOutcomes},
 	Viewer:   {ReadApps, ReadAccounts},
 	Exporter: {ReadApps, Export, ReadOutcomes},

@@ -21,6 +21,7 @@ export             x        x       -        -        x         -
 read_outcomes      x        x       x        -        x         -
 audit              x        x       -        -        -         x
 manage_tokens      x        x       -        -        -         -
+manage_dead        x        x       -        -        -         -
 operate            x        -       -        -        -         -
 `
 

@@ -78,7 +78,7 @@ func (h *Handler) registerCommands() {
 		OperationID: "get-outcome", Method: http.MethodGet, Path: "/v1/apps/{app}/commands/{command_id}", Tags: tags,
 		Summary: "Show what became of a command that was sent as a message", Description: "Kept for a day. 404 outcome_not_found until it is decided.",
 	}, nil, h.getOutcome)
-	who := rule{action: access.Operate, scope: inInstance}
+	who := rule{action: access.ManageDead, scope: inOwnApp}
 	const collection = "/v1/commands/dead"
 	register(h, who, huma.Operation{
 		OperationID: "list-dead-commands", Method: http.MethodGet, Path: collection, Tags: tags,
@@ -108,7 +108,7 @@ func (h *Handler) getOutcome(ctx context.Context, in *struct {
 
 func (h *Handler) listDead(ctx context.Context, in *struct {
 	UnusedReadParams
-	App    domain.AppID `query:"app" doc:"Only those of this application"`
+	App    domain.AppID `query:"app" doc:"Only those of this application, the one of the token when that is bound to one"`
 	Limit  int          `query:"limit" minimum:"1" maximum:"200" doc:"At most so many, 50 when left out"`
 	Cursor string       `query:"cursor" doc:"next_cursor of the page before"`
 }) (*deadCommandListOutput, error) {

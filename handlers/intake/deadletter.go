@@ -70,10 +70,13 @@ func (s *Service) Bury(ctx context.Context, d DeadLetter) error {
 	return nil
 }
 
-// DeadLetters returns dead letters with ids above after, at most limit, of one application unless app is empty.
-// Errors: ErrForbidden of access.
+// DeadLetters returns dead letters with ids above after, at most limit: of one application, or without app of all that the
+// caller may see. Errors: ErrForbidden of access.
 func (s *Service) DeadLetters(ctx context.Context, by access.Principal, app domain.AppID, after uint64, limit int) ([]DeadLetter, error) {
-	if err := by.Authorize(access.Operate, ""); err != nil {
+	if app == "" {
+		app = domain.AppID(by.App)
+	}
+	if err := by.Authorize(access.ManageDead, string(app)); err != nil {
 		return nil, err
 	}
 	return s.cfg.DeadLetters.List(ctx, app, after, limit)
@@ -121,12 +124,15 @@ func (s *Service) reject(ctx context.Context, d DeadLetter, actor, why string) e
 }
 
 func (s *Service) deadLetter(ctx context.Context, by access.Principal, id uint64) (DeadLetter, error) {
-	if err := by.Authorize(access.Operate, ""); err != nil {
+	if err := by.Authorize(access.ManageDead, by.App); err != nil {
 		return DeadLetter{}, err
 	}
 	d, err := s.cfg.DeadLetters.Get(ctx, id)
+	if err == nil && !by.May(access.ManageDead, string(d.App)) { // whose it is is not told
+		err = ErrNoDeadLetter
+	}
 	if errors.Is(err, ErrNoDeadLetter) {
-		return d, &domain.Rejection{Code: CodeNoDeadLetter, Detail: fmt.Sprintf("there is no dead command %d; the list of them shows the ids", id)}
+		return DeadLetter{}, &domain.Rejection{Code: CodeNoDeadLetter, Detail: fmt.Sprintf("there is no dead command %d; the list of them shows the ids", id)}
 	}
 	return d, err
 }

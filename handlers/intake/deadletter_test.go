@@ -192,9 +192,41 @@ func TestDeadLettersAreListedOfOneApplicationOrOfAll(t *testing.T) {
 	}
 }
 
-func TestDeadLettersAreForOperatorsAlone(t *testing.T) {
-	admin := access.Principal{TokenID: "01A", Name: "admin", Role: access.Admin, App: string(app)}
-	for _, who := range []access.Principal{{}, producer, exporter, admin} {
+// adminOf is an administrator of an application.
+func adminOf(app domain.AppID) access.Principal {
+	return access.Principal{TokenID: "01A", Name: "admin", Role: access.Admin, App: string(app)}
+}
+
+func TestAnAdministratorSeesToTheDeadLettersOfTheirApplicationAlone(t *testing.T) {
+	of := broken(2, "c2")
+	of.App = "other"
+	nameless := broken(3, "")
+	nameless.App = ""
+	w := withDead(t, broken(1, "c1"), of, nameless, broken(4, "c4"))
+	admin := adminOf(app)
+	if all, err := w.DeadLetters(t.Context(), admin, "", 0, 9); err != nil || len(all) != 2 || all[0].ID != 1 || all[1].ID != 4 {
+		t.Errorf("they see %+v, %v", all, err)
+	}
+	if _, err := w.DeadLetters(t.Context(), admin, "other", 0, 9); !errors.Is(err, access.ErrForbidden) {
+		t.Errorf("of another application: %v", err)
+	}
+	for _, id := range []uint64{2, 3} {
+		for what, err := range map[string]error{"retry": w.Retry(t.Context(), admin, id), "drop": w.Drop(t.Context(), admin, id)} {
+			if !errors.Is(err, intake.CodeNoDeadLetter) {
+				t.Errorf("%s of %d, which is not theirs: %v", what, id, err)
+			}
+		}
+	}
+	if err := errors.Join(w.Retry(t.Context(), admin, 1), w.Drop(t.Context(), admin, 4)); err != nil {
+		t.Fatal(err)
+	}
+	if len(w.dead) != 2 || !slices.Equal(w.requeued, []uint64{1}) || w.kept != 1 {
+		t.Errorf("left %v, requeued %v, kept %v", w.dead, w.requeued, w.outcomes)
+	}
+}
+
+func TestDeadLettersAreForWhoManagesThem(t *testing.T) {
+	for _, who := range []access.Principal{{}, producer, exporter} {
 		w := withDead(t, broken(1, "c1"))
 		_, err := w.DeadLetters(t.Context(), who, app, 0, 1)
 		for what, err := range map[string]error{"list": err, "retry": w.Retry(t.Context(), who, 1), "drop": w.Drop(t.Context(), who, 1)} {

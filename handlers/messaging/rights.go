@@ -30,11 +30,12 @@ type Lead struct {
 //	export           publish accounts.cmd.<app>.export; hear accounts.export.<app>.>
 //	read_outcomes    hear accounts.outcome.<app>.>, and ask their stream for that of a command
 //	audit            hear accounts.evt.<app>.> and accounts.checkpoint; request accounts.rpc.<app>.consume, and read by the consumers that it makes
-//	operate          all of it in all applications; hear accounts.dead.>; see the services on $SRV.>
+//	manage_dead      hear accounts.dead.<app>
+//	operate          all of it in all applications; see the services on $SRV.>
 func RightsOf(p access.Principal) Rights {
-	app, below := p.App, p.App+".>"
+	app, below, dead := p.App, p.App+".>", p.App
 	if p.May(access.Operate, "") {
-		app, below = "*", ">"
+		app, below, dead = "*", ">", ">"
 	}
 	may := func(a access.Action) bool { return p.May(a, p.App) }
 	if app == "" {
@@ -67,8 +68,10 @@ func RightsOf(p access.Principal) Rights {
 		rpc(verbConsume)
 		r.Consumers = consumersOf(p.TokenID)
 	}
+	if may(access.ManageDead) {
+		r.Hears = append(r.Hears, deadPrefix+dead)
+	}
 	if p.May(access.Operate, "") {
-		r.Hears = append(r.Hears, deadPrefix+">")
 		r.Requests = append(r.Requests, Lead{From: "$SRV.>", Many: true})
 	}
 	return r

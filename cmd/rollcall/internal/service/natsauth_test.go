@@ -24,12 +24,12 @@ var natsTable = map[string]struct{ publish, hear string }{
 		"accounts.cmd.demo.create accounts.cmd.demo.edit accounts.cmd.demo.delete accounts.cmd.demo.export accounts.cmd.other.create accounts.cmd.other.export " +
 			"accounts.rpc.demo.create accounts.rpc.demo.edit accounts.rpc.demo.delete accounts.rpc.demo.get accounts.rpc.other.create accounts.rpc.other.get accounts.rpc.demo.consume accounts.rpc.other.consume " +
 			"$JS.API.DIRECT.GET.OUTCOMES.accounts.outcome.demo.x $JS.API.DIRECT.GET.OUTCOMES.accounts.outcome.other.x $SRV.PING",
-		"accounts.evt.> accounts.outcome.demo.> accounts.outcome.other.> accounts.evt.demo.> accounts.evt.other.> accounts.export.demo.> accounts.export.other.> accounts.dead.>",
+		"accounts.evt.> accounts.outcome.demo.> accounts.outcome.other.> accounts.evt.demo.> accounts.evt.other.> accounts.export.demo.> accounts.export.other.> accounts.dead.> accounts.dead.demo accounts.dead.other",
 	},
 	"admin": {
 		"accounts.cmd.demo.create accounts.cmd.demo.edit accounts.cmd.demo.delete accounts.cmd.demo.export " +
 			"accounts.rpc.demo.create accounts.rpc.demo.edit accounts.rpc.demo.delete accounts.rpc.demo.get accounts.rpc.demo.consume $JS.API.DIRECT.GET.OUTCOMES.accounts.outcome.demo.x",
-		"accounts.outcome.demo.> accounts.evt.demo.> accounts.export.demo.>",
+		"accounts.outcome.demo.> accounts.evt.demo.> accounts.export.demo.> accounts.dead.demo",
 	},
 	"producer": {
 		"accounts.cmd.demo.create accounts.cmd.demo.edit accounts.cmd.demo.delete " +
