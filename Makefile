@@ -16,10 +16,11 @@ run: build ## serve with everything embedded, data in ./data
 cluster: build ## the production shape on this machine: three NATS servers, PostgreSQL, two instances; data in ./data/cluster
 	@exec bin/rollcall cluster
 
-# Tests wait for disks, servers and browsers more than they compute: four packages at once keep two cores busy.
+# Tests wait for disks, servers and browsers more than they compute: four packages at once keep two cores busy. Their programs are
+# linked without what only a debugger needs, and vetted by lint alone.
 test: ## every test, with the race detector; installs what the tests need when it can
 	@.ci/deps
-	@go test -race -json -p 4 -timeout 9m ./... ./.ci/tally | go run ./.ci/tally
+	@go test -race -json -p 4 -timeout 9m -vet=off -ldflags=-w ./... ./.ci/tally | go run ./.ci/tally
 
 lint: ## formatting, vet, staticcheck
 	@unformatted=$$(gofmt -l .); \
