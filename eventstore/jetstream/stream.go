@@ -41,7 +41,7 @@ func streamConfig(cfg Config) jetstream.StreamConfig {
 // openStream returns the stream of the log. It creates the stream where there is none and one
 // may be created.
 func openStream(ctx context.Context, js jetstream.JetStream, cfg Config) (jetstream.Stream, error) {
-	stream, err := js.Stream(ctx, cfg.Stream)
+	stream, err := streams.Look(ctx, js, cfg.Stream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		if cfg.MustExist {
 			return nil, fmt.Errorf("%w: stream %s is gone although events were written to it; "+

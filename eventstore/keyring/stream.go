@@ -47,7 +47,7 @@ func streamConfig(replicas int) jetstream.StreamConfig {
 // unless the log has events, whose keys would then be lost.
 func openStream(ctx context.Context, js jetstream.JetStream, opts Options) (jetstream.Stream, error) {
 	want := streamConfig(opts.Replicas)
-	stream, err := js.Stream(ctx, StreamName)
+	stream, err := streams.Look(ctx, js, StreamName)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		if err := checkEmptyLog(ctx, js, opts.LogStream); err != nil {
 			return nil, err

@@ -56,7 +56,7 @@ func streamConfig(replicas int) jetstream.StreamConfig {
 // means one. ErrConfig when it exists with another set-up.
 func OpenStream(ctx context.Context, js jetstream.JetStream, replicas int) (*Stream, error) {
 	want := streamConfig(replicas)
-	stream, err := js.Stream(ctx, StreamName)
+	stream, err := streams.Look(ctx, js, StreamName)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		stream, err = streams.Create(ctx, js, want)
 	}

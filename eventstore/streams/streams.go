@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -14,13 +15,64 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
+// Look returns a stream. ErrStreamNotFound of the client when there is none.
+func Look(ctx context.Context, js jetstream.JetStream, name string) (jetstream.Stream, error) {
+	return Answered(ctx, func() (jetstream.Stream, error) { return js.Stream(ctx, name) })
+}
+
 // Create creates a stream. One that another instance has just created is returned as that has set it up.
 func Create(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (jetstream.Stream, error) {
-	stream, err := js.CreateStream(ctx, want)
-	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-		return js.Stream(ctx, want.Name)
+	return Settled(ctx, func() (jetstream.Stream, error) {
+		stream, err := js.CreateStream(ctx, want)
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+			return js.Stream(ctx, want.Name)
+		}
+		return stream, err
+	})
+}
+
+// How long the servers of a cluster may take to agree, and how long is waited before they are asked again.
+const (
+	agreeWithin = 15 * time.Second
+	askAgain    = 100 * time.Millisecond
+)
+
+// Answered calls ask until the servers of a cluster answer it, which they do not while a leader is elected, and returns what they
+// answer, or after a while that they do not.
+func Answered[T any](ctx context.Context, ask func() (T, error)) (T, error) {
+	return until(ctx, ask, silent)
+}
+
+// Settled calls ask, about what is there or has just been created, until the servers of a cluster agree that it is: they learn of it one
+// after another, and while several instances start at once one may say that there is no such thing. It returns what was answered last.
+func Settled[T any](ctx context.Context, ask func() (T, error)) (T, error) {
+	return until(ctx, ask, func(err error) bool {
+		return silent(err) || errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrBucketNotFound)
+	})
+}
+
+// until calls ask until its error does not pass.
+func until[T any](ctx context.Context, ask func() (T, error), passes func(error) bool) (T, error) {
+	end := time.Now().Add(agreeWithin)
+	for {
+		v, err := ask()
+		if err == nil || !passes(err) || ctx.Err() != nil || time.Now().After(end) {
+			return v, err
+		}
+		again := time.NewTimer(askAgain)
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			again.Stop()
+			return v, err
+		}
 	}
-	return stream, err
+}
+
+// silent tells whether an error means that no server answered for now.
+func silent(err error) bool {
+	told, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && told.Code == http.StatusServiceUnavailable || errors.Is(err, context.DeadlineExceeded)
 }
 
 // Comparison is what differs between how a stream is set up and how it must be.

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"rollcall/eventstore/streams"
+
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/oklog/ulid/v2"
 )
@@ -87,17 +89,20 @@ func (s *State) ID(ctx context.Context) (string, error) {
 // forever. It creates the bucket where there is none, and never changes one.
 func openBucket(ctx context.Context, js jetstream.JetStream, cfg jetstream.KeyValueConfig) (jetstream.KeyValue, error) {
 	cfg.History, cfg.Storage = 1, jetstream.FileStorage
-	kv, err := js.KeyValue(ctx, cfg.Bucket)
+	kv, err := streams.Answered(ctx, func() (jetstream.KeyValue, error) { return js.KeyValue(ctx, cfg.Bucket) })
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		kv, err = js.CreateKeyValue(ctx, cfg)
-		if errors.Is(err, jetstream.ErrBucketExists) { // another instance was faster
-			kv, err = js.KeyValue(ctx, cfg.Bucket)
-		}
+		kv, err = streams.Settled(ctx, func() (jetstream.KeyValue, error) {
+			kv, err := js.CreateKeyValue(ctx, cfg)
+			if errors.Is(err, jetstream.ErrBucketExists) { // another instance was faster
+				kv, err = js.KeyValue(ctx, cfg.Bucket)
+			}
+			return kv, err
+		})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", cfg.Bucket, err)
 	}
-	status, err := kv.Status(ctx)
+	status, err := streams.Settled(ctx, func() (jetstream.KeyValueStatus, error) { return kv.Status(ctx) })
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", cfg.Bucket, err)
 	}

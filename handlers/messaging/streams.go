@@ -147,7 +147,7 @@ func openStream(ctx context.Context, js jetstream.JetStream, want jetstream.Stre
 	if want.Retention == jetstream.LimitsPolicy {
 		want.RePublish = &jetstream.RePublish{Source: ">", Destination: eventstore.StoredPrefix + ">"}
 	}
-	stream, err := js.Stream(ctx, want.Name)
+	stream, err := streams.Look(ctx, js, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		stream, err = streams.Create(ctx, js, want)
 	}
