@@ -14,6 +14,7 @@ import (
 
 	"rollcall/domain"
 	"rollcall/eventstore"
+	"rollcall/eventstore/storetest"
 	"rollcall/projections/accountlist"
 	"rollcall/projections/accountlist/asof"
 	"rollcall/projections/accountlist/listtest"
@@ -68,16 +69,6 @@ func (w *world) unready(t testing.TB, at uint64) string {
 		t.Fatalf("the list as of position %d has %d accounts: %v", at, page.Total, err)
 	}
 	return err.Error()
-}
-
-// eventually waits until something holds.
-func eventually(t testing.TB, what string, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !holds(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("it never came to it that %s", what)
-		}
-	}
 }
 
 func TestACursorBelongsToOnePosition(t *testing.T) {
@@ -144,7 +135,7 @@ func TestWhatADeletedAccountHeldLeavesAListThatIsThere(t *testing.T) {
 			if here && len(w.leaks(t, secret(1230))) > 0 {
 				t.Errorf("once it is forgotten the nickname is in %q", w.leaks(t, secret(1230)))
 			}
-			eventually(t, "the nickname is in no file", func() bool { return len(w.leaks(t, secret(1230))) == 0 })
+			storetest.Eventually(t, "the nickname is in no file", func() bool { return len(w.leaks(t, secret(1230))) == 0 })
 			if got := w.nickname(t, at, 1230); got != "" {
 				t.Errorf("the nickname is %q", got)
 			}
@@ -182,7 +173,7 @@ func TestWhatADeletedAccountHeldIsNotInAListThatIsBeingBuilt(t *testing.T) {
 				t.Errorf("it is said that %s", said)
 			}
 			<-arrived
-			eventually(t, "the first part is loaded", func() bool { return strings.Contains(w.unready(t, until), "86 percent") })
+			storetest.Eventually(t, "the first part is loaded", func() bool { return strings.Contains(w.unready(t, until), "86 percent") })
 			if len(w.leaks(t, secret(1230))) == 0 {
 				t.Fatal("the nickname is in no file; this test could not fail")
 			}
@@ -201,17 +192,17 @@ func TestWhatADeletedAccountHeldIsNotInAListThatIsBeingBuilt(t *testing.T) {
 				}
 			}
 			goOn()
-			eventually(t, "the list is there", func() bool {
+			storetest.Eventually(t, "the list is there", func() bool {
 				_, err := w.Page(t.Context(), domain.Listing{App: "app", AsOf: until})
 				return err == nil
 			})
-			eventually(t, "the nicknames are in no file", func() bool {
+			storetest.Eventually(t, "the nicknames are in no file", func() bool {
 				return len(w.leaks(t, secret(1230)))+len(w.leaks(t, secret(4250)))+len(w.leaks(t, secret(9))) == 0
 			})
 			if got := w.nickname(t, until, 9); got != "of another person" {
 				t.Errorf("the account that has the user id of one that was deleted is named %q", got)
 			}
-			eventually(t, "the list before is there", func() bool {
+			storetest.Eventually(t, "the list before is there", func() bool {
 				_, err := w.Page(t.Context(), domain.Listing{App: "app", AsOf: at})
 				return err == nil
 			})
