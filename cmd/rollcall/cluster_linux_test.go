@@ -21,6 +21,7 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"rollcall/cmd/rollcall/internal/client"
+	"rollcall/eventstore/storetest"
 	"rollcall/eventstore/storetest/freeport"
 )
 
@@ -41,12 +42,8 @@ type shape struct {
 // shapeFlags chooses free ports.
 func shapeFlags(t *testing.T) (flags, addresses []string) {
 	t.Helper()
-	chosen, err := freeport.Choose(18)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var ports []string
-	for _, port := range chosen {
+	for _, port := range storetest.FreePorts(t, 18) {
 		addresses = append(addresses, freeport.Address(port))
 		ports = append(ports, strconv.Itoa(port))
 	}

@@ -22,6 +22,7 @@ import (
 	"rollcall/cmd/rollcall/internal/client"
 	"rollcall/domain"
 	"rollcall/eventstore"
+	"rollcall/eventstore/storetest"
 	"rollcall/eventstore/storetest/freeport"
 	"rollcall/handlers/intake"
 	"rollcall/handlers/messaging"
@@ -107,11 +108,7 @@ func publishUntilAcknowledged(ctx context.Context, js natsjs.JetStream, o order)
 // freeAddress returns an address of loopback that nobody listens on.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	ports, err := freeport.Choose(1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return freeport.Address(ports[0])
+	return freeport.Address(storetest.FreePorts(t, 1)[0])
 }
 
 func TestCommandsSurviveKillsEachDecidedOnceInOrderWithOneOutcome(t *testing.T) {

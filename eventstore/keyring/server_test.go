@@ -18,7 +18,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"rollcall/eventstore/keyring"
-	"rollcall/eventstore/storetest/freeport"
+	"rollcall/eventstore/storetest"
 )
 
 // patience is how long a test waits for what must happen.
@@ -103,10 +103,7 @@ func newCluster(t testing.TB) []*node {
 	t.Helper()
 	nodes := make([]*node, 3)
 	// A server of a cluster must know where the others are before it starts.
-	ports, err := freeport.Choose(len(nodes))
-	if err != nil {
-		t.Fatal(err)
-	}
+	ports := storetest.FreePorts(t, len(nodes))
 	var routes []*url.URL
 	for _, p := range ports {
 		routes = append(routes, &url.URL{Scheme: "nats", Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(p))})

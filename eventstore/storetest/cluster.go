@@ -29,7 +29,7 @@ func RunCluster(t testing.TB, n int) *Cluster {
 	c := newCluster(t)
 	// The ports are chosen beforehand and kept: a node starts with the routes to all, and
 	// clients and nodes find it again after a restart.
-	ports := freePorts(t, 2*n)
+	ports := FreePorts(t, 2*n)
 	var routes []*url.URL
 	for _, port := range ports[n:] {
 		routes = append(routes, &url.URL{Scheme: "nats", Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(port))})
@@ -59,8 +59,8 @@ func newCluster(t testing.TB) *Cluster {
 	return c
 }
 
-// freePorts returns ports of loopback that nobody listens on.
-func freePorts(t testing.TB, n int) []int {
+// FreePorts returns ports of loopback that nobody listens on, see package freeport.
+func FreePorts(t testing.TB, n int) []int {
 	t.Helper()
 	ports, err := freeport.Choose(n)
 	if err != nil {

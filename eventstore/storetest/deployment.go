@@ -37,7 +37,7 @@ func RunDeployment(t testing.TB) *Deployment {
 	}
 	const n = 3
 	at := freeport.Address
-	ports := freePorts(t, 4*n)
+	ports := FreePorts(t, 4*n)
 	var routes []string
 	for _, port := range ports[n : 2*n] {
 		routes = append(routes, "nats://route:"+routePassword+"@"+at(port))

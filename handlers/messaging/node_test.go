@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"rollcall/eventstore/storetest/freeport"
+	"rollcall/eventstore/storetest"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -30,12 +30,8 @@ func newNode(t testing.TB) *node {
 // newNodeOf is newNode with other options.
 func newNodeOf(t testing.TB, change func(*server.Options)) *node {
 	t.Helper()
-	ports, err := freeport.Choose(1)
-	if err != nil {
-		t.Fatal(err)
-	}
 	n := &node{opts: &server.Options{
-		ServerName: "single", Host: "127.0.0.1", Port: ports[0],
+		ServerName: "single", Host: "127.0.0.1", Port: storetest.FreePorts(t, 1)[0],
 		JetStream: true, StoreDir: t.TempDir(), SyncAlways: true, NoLog: true, NoSigs: true,
 	}}
 	change(n.opts)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"rollcall/eventstore/storetest"
 	"rollcall/eventstore/storetest/freeport"
 )
 
@@ -34,11 +35,7 @@ func always() bool { return true }
 // proxyTo starts a proxy and returns its address.
 func proxyTo(t *testing.T, urls ...string) (*proxy, string) {
 	t.Helper()
-	ports, err := freeport.Choose(1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := freeport.Address(ports[0])
+	address := freeport.Address(storetest.FreePorts(t, 1)[0])
 	p, err := startProxy(address, urls, t.Logf)
 	if err != nil {
 		t.Fatal(err)
